@@ -1,0 +1,118 @@
+"""Every error that the library raises on purpose, and the exit code it means.
+
+::
+
+    BuildkitError                 2  could not be decided
+    ├── InputError                2  what the user wrote cannot be used
+    │   ├── RecipeError           2  recipe.toml, all mistakes at once
+    │   └── LockError             2  recipe.lock is missing, newer, or edited by hand
+    ├── ToolError                 2  a tool is missing, too old, or failed
+    │   └── DeadlineError         2  a tool did not answer in time
+    ├── ResolveError              2  a package does not exist, or not for this platform
+    ├── FetchError                2  an input cannot be brought here
+    ├── StoreError                2  the store cannot be read or written
+    ├── EngineError               2  the BuildKit engine cannot be started or reached
+    └── Refused                   1  decided, and the answer is no
+        ├── DriftError            1  recipe and lock no longer agree
+        ├── DigestError           1  bytes are not what their digest says
+        └── AccuracyError         1  the quantised model is below its golden limit
+
+Errors of libraries and tools are translated at the boundary, ``from`` the cause.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class BuildkitError(Exception):
+    """What happened, and what to type next.
+
+    Args:
+        message: what happened and where, one sentence, no trailing full stop.
+        remedy: what the user can do about it; empty when there is nothing to do.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+
+class InputError(BuildkitError):
+    """What the user wrote cannot be used."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """One mistake in an input file.
+
+    Attributes:
+        path: dotted path of the key (``model.calibration.data``); empty for the whole file.
+        line: line in the file, from 1; 0 when the mistake has no line (a missing table).
+        message: what is wrong.
+        remedy: what to write instead.
+    """
+
+    path: str
+    line: int
+    message: str
+    remedy: str = ""
+
+
+class RecipeError(InputError):
+    """All mistakes of one recipe, in the order of their lines."""
+
+    def __init__(self, file: str, problems: tuple[Problem, ...]) -> None:
+        self.file = file
+        self.problems = problems
+        count = f"{len(problems)} mistake{'s' if len(problems) != 1 else ''}"
+        super().__init__(f"{file}: {count}", "correct the lines above, then run the command again")
+
+
+class LockError(InputError):
+    """The lock is missing, from a newer version, or does not hold together."""
+
+
+class ToolError(BuildkitError):
+    """An external tool is missing, too old, or failed; its last output is in the message."""
+
+
+class DeadlineError(ToolError):
+    """An external tool did not end in time and was stopped."""
+
+
+class ResolveError(BuildkitError):
+    """A package does not exist, or not for this platform."""
+
+
+class FetchError(BuildkitError):
+    """An input cannot be brought here."""
+
+
+class StoreError(BuildkitError):
+    """The store cannot be read or written."""
+
+
+class EngineError(BuildkitError):
+    """The BuildKit engine cannot be started or reached."""
+
+
+class Refused(BuildkitError):
+    """It was decided, and the answer is no."""
+
+    exit_code = 1
+
+
+class DriftError(Refused):
+    """Recipe and lock no longer agree."""
+
+
+class DigestError(Refused):
+    """Bytes are not what their digest says."""
+
+
+class AccuracyError(Refused):
+    """The quantised model is below its golden limit; nothing was published."""

@@ -1,0 +1,147 @@
+"""The only module that starts other programs.
+
+A `Runner` takes an argv list and gives a `Result`. Rooms take a `Runner` as an
+argument, so a test hands in one that answers from memory.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from buildkit.errors import DeadlineError, ToolError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+_TAIL_LINES = 25
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """What a program left behind.
+
+    Attributes:
+        argv: the command as it was started.
+        code: exit status; negative for the signal that ended it.
+        stdout: its standard output, whole.
+        stderr: its standard error, whole, undecodable bytes replaced.
+    """
+
+    argv: tuple[str, ...]
+    code: int
+    stdout: bytes
+    stderr: str
+
+    @property
+    def text(self) -> str:
+        """Standard output as text, undecodable bytes replaced."""
+        return self.stdout.decode(errors="replace")
+
+
+class Runner(Protocol):
+    """Starts one program and waits for it."""
+
+    def __call__(
+        self,
+        argv: Sequence[str | Path],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes | None = None,
+        deadline: float | None = None,
+        check: bool = True,
+    ) -> Result:
+        """Run `argv` to its end.
+
+        Args:
+            argv: program and arguments; never passed through a shell.
+            cwd: folder to start in.
+            env: variables added to (or replacing) this process's own.
+            stdin: bytes for standard input; nothing when absent.
+            deadline: seconds until the program and its children are ended.
+            check: raise when the exit status is not 0.
+
+        Raises:
+            ToolError: the program is missing, or failed and `check` is set.
+            DeadlineError: it did not end in time.
+        """
+        ...
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
+    deadline: float | None = None,
+    check: bool = True,
+) -> Result:
+    """The `Runner` for real programs; each gets a process group of its own, ended with it."""
+    words = tuple(str(word) for word in argv)
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        try:
+            process = subprocess.Popen(
+                words,
+                cwd=cwd,
+                env=None if env is None else {**os.environ, **env},
+                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+        except FileNotFoundError as error:
+            msg = f"{words[0]}: no such program"
+            raise ToolError(
+                msg, "run `python -m buildkit doctor` to see what is missing"
+            ) from error
+        except OSError as error:
+            msg = f"{words[0]}: cannot be started: {error.strerror}"
+            raise ToolError(msg) from error
+        try:
+            process.communicate(stdin, timeout=deadline)
+        except subprocess.TimeoutExpired as error:
+            _end(process)
+            msg = f"{words[0]}: no answer after {deadline:.0f} s; it was stopped"
+            raise DeadlineError(msg) from error
+        except BaseException:
+            _end(process)
+            raise
+        out.seek(0)
+        err.seek(0)
+        result = Result(
+            argv=words,
+            code=process.returncode,
+            stdout=out.read(),
+            stderr=err.read().decode(errors="replace"),
+        )
+    if check and result.code != 0:
+        raise ToolError(failure(result))
+    return result
+
+
+def failure(result: Result) -> str:
+    """One message for a program that failed: its name, its status, the end of what it said."""
+    said = (result.stderr.strip() or result.text.strip()).splitlines()[-_TAIL_LINES:]
+    how = f"exit status {result.code}" if result.code >= 0 else f"signal {-result.code}"
+    return "\n  ".join([f"{result.argv[0]}: {how}", *said])
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a program and its children: first politely, so that it can clean up, then for good."""
+    for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, None)):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            break
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            continue
+    process.wait()
