@@ -1,0 +1,114 @@
+"""The first recipe of a new project: every key, explained where it stands.
+
+It goes with the files of ``recipes/digits`` (``app/``, ``train.py``, ``exact.py``) and builds as
+it is.
+"""
+
+from __future__ import annotations
+
+from buildkit.errors import InputError
+from buildkit.recipe import forms
+
+_TEXT = """\
+# What to build. `python -m buildkit build` makes a runtime image and a quantised model from this
+# file; `recipe.lock`, beside it, says which bytes every name here stands for. Commit both.
+# All paths are relative to this folder. Every key is explained in docs/recipe.md.
+
+schema = 1 # the form of this file
+name = "@NAME@"
+version = "0.1.0" # raise it with every release; it becomes a tag
+description = "Reads handwritten digits"
+license = "Apache-2.0" # SPDX expression of the app
+# source = "https://example.org/digits" # where people find the source code
+
+# The image is built for each platform, the model prepared for each target.
+platforms = ["linux/arm64", "linux/amd64"]
+targets = ["pi5", "amd64"] # Raspberry Pi 5 (its CPU), 64-bit PC
+
+# Every timestamp in the artifacts: 2026-01-01 00:00 UTC, in seconds since 1970. Fixed, so that
+# the digests depend on content alone. Without this line it is the time of the last commit, and
+# every commit gives new digests.
+source_date_epoch = 1767225600
+
+# The builder's environment from another flake, instead of the one that comes along:
+# builder = "github:acme/env#builder"
+
+# The runtime image: a Debian layer, a layer of Python wheels, and the app's layers on top. A
+# layer that did not change keeps its digest, and no device pulls it again.
+[image]
+dockerfile = "app/Dockerfile" # the app's layers; last stage FROM scratch
+context = "app" # the folder that the Dockerfile sees
+# Files left out of the Debian and Python layers. `*` matches any characters, `/` too.
+prune = [
+    "usr/share/doc/*/changelog*",
+    "usr/share/man/*",
+    "usr/lib/python3.11/test/*",
+    "*/numpy/tests/*",
+    "*/numpy/*/tests/*",
+    # A second copy of the engine, for programs in C.
+    "*/onnxruntime/capi/libonnxruntime.so.*",
+    # Tools that make models, and never run one.
+    "*/onnxruntime/tools/*",
+    "*/onnxruntime/transformers/*",
+]
+
+[image.debian]
+suite = "bookworm" # its security updates come with it
+packages = ["python3.11-minimal", "libpython3.11-stdlib", "libstdc++6"]
+exclude = ["media-types"] # left out although something depends on it
+
+[image.python]
+version = "3.11" # the Python of the suite
+requirements = ["numpy==2.4.6", "onnxruntime==1.31.1"] # wheels only; the lock adds their hashes
+exclude = ["flatbuffers", "packaging", "protobuf"] # required by ONNX Runtime, unused at run time
+
+[model]
+task = "image-classification"
+license = "Apache-2.0"
+
+# Where the float model comes from: a script that runs in the sandbox, without a network, and
+# writes model.onnx into the folder OUT. Instead, exactly one of:
+#   [model.file]      path = "model.onnx", sha256 = "<what sha256sum prints>"
+#   [model.artifact]  store = "../store", digest = "sha256:<the model's manifest>"
+[model.train]
+script = "train.py"
+inputs = ["exact.py"] # further files that it reads
+requirements = ["scikit-learn==1.9.1"] # besides numpy, onnx and onnxruntime, which are there
+seed = 1 # SEED in its environment
+
+# What happens to the float model. These are the defaults.
+[model.prepare]
+shape_inference = true
+fusion = "basic" # none, basic, extended
+quantization = "static-int8" # none, dynamic-int8, static-int8, int4-weights
+per_channel = true # a scale for each output channel
+reduce_range = true # 7-bit weights: the same answers on every CPU
+# block_size = 32 # for int4-weights: values that share a scale
+
+# Samples that static-int8 finds its ranges with: a .npz with one array for each model input.
+# train:NAME is a file that the training script wrote.
+[model.calibration]
+data = "train:calibration.npz"
+method = "minmax" # or "percentile", with percentile = 99.99
+# samples = 200 # only the first so many
+
+# Labelled samples that the quantised model must still get right, or nothing is published.
+[model.golden]
+data = "train:golden.npz"
+max_drop = 0.5 # of top-1 accuracy, in percentage points
+"""
+
+
+def template(name: str) -> str:
+    """The text of a first recipe.
+
+    Args:
+        name: of the recipe.
+
+    Raises:
+        InputError: a recipe cannot have this name.
+    """
+    if not forms.NAME.fits(name):
+        msg = f"the name must be {forms.NAME.words}, is {name!r}"
+        raise InputError(msg, forms.NAME.remedy)
+    return _TEXT.replace("@NAME@", name)

@@ -1,0 +1,258 @@
+"""What a recipe says, as records that cannot exist half-valid.
+
+`buildkit.recipe.load` is the one that makes them from ``recipe.toml``; nothing here
+reads a file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+Quantization = Literal["none", "dynamic-int8", "static-int8", "int4-weights"]
+CalibrationMethod = Literal["minmax", "percentile"]
+Fusion = Literal["none", "basic", "extended"]
+
+MADE_BY_TRAINING = "train:"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DebianSpec:
+    """Debian packages of the runtime image.
+
+    Attributes:
+        suite: code name of the release (``bookworm``); its security suite is always used too.
+        packages: names to install, with what they depend on (not what they recommend).
+        exclude: names left out although something depends on them.
+    """
+
+    suite: str
+    packages: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PythonSpec:
+    """Python packages of the runtime image.
+
+    Attributes:
+        version: ``3.11``; must be the Python that the Debian packages bring.
+        requirements: PEP 508 requirements; wheels only.
+        exclude: distribution names left out although something requires them.
+    """
+
+    version: str
+    requirements: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageSpec:
+    """The runtime image.
+
+    Attributes:
+        debian: packages of the first layer.
+        python: wheels of the second layer.
+        dockerfile: of the app layers, relative to the recipe's folder.
+        context: build context, relative to the recipe's folder.
+        prune: globs (``fnmatch``, whole path, ``*`` also matches ``/``) of files left out of the
+            Debian and Python layers, relative to the image's root, without a leading slash.
+    """
+
+    debian: DebianSpec
+    python: PythonSpec
+    dockerfile: str
+    context: str
+    prune: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileSource:
+    """A model that is an ONNX file: path relative to the recipe's folder, and its digest."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArtifactSource:
+    """A model that is an artifact in a store: the store's folder and a manifest digest."""
+
+    store: str
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainSource:
+    """A script that makes the model inside the sandbox.
+
+    It runs as ``python SCRIPT`` in a folder that holds the script and `inputs` under their own
+    relative paths, with ``OUT`` (folder to write ``model.onnx`` and any data files into) and
+    ``SEED`` in its environment, one thread, no network.
+
+    Attributes:
+        script: relative to the recipe's folder.
+        inputs: further files that it reads, relative to the recipe's folder.
+        requirements: PEP 508 requirements that it imports, besides numpy, onnx and onnxruntime.
+        seed: a whole number, at least 0.
+    """
+
+    script: str
+    inputs: tuple[str, ...] = ()
+    requirements: tuple[str, ...] = ()
+    seed: int = 0
+
+
+Source = FileSource | ArtifactSource | TrainSource
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PrepareSpec:
+    """What happens to the float model.
+
+    Attributes:
+        shape_inference: add the inferred shapes of all tensors.
+        fusion: how far ONNX Runtime may fuse nodes before quantisation (level ``all`` is refused:
+            its graphs depend on the CPU).
+        quantization: the kind of quantised model.
+        per_channel: one scale for each output channel of a weight.
+        reduce_range: 7-bit weights, so that U8S8 cannot saturate on AVX2 without VNNI.
+        block_size: values that share a scale in ``int4-weights``; a power of two, 16 to 256.
+    """
+
+    shape_inference: bool = True
+    fusion: Fusion = "basic"
+    quantization: Quantization = "static-int8"
+    per_channel: bool = True
+    reduce_range: bool = True
+    block_size: int = 32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CalibrationSpec:
+    """Data that the ranges of static quantisation come from.
+
+    Attributes:
+        data: ``.npz`` with one array for each model input, samples first; relative to the recipe's
+            folder, or ``train:NAME`` for a file that the training script writes.
+        method: how a range follows from the values seen.
+        percentile: share of the values inside the range, in percent, for ``percentile``.
+        samples: how many to use, from the first; all when absent.
+    """
+
+    data: str
+    method: CalibrationMethod = "minmax"
+    percentile: float = 99.99
+    samples: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GoldenSpec:
+    """Inputs and labels that the quantised model must still get right.
+
+    Attributes:
+        data: as in `CalibrationSpec`, with one more array ``label`` (N,) of class numbers.
+        max_drop: largest drop of top-1 accuracy allowed, in percentage points.
+    """
+
+    data: str
+    max_drop: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelSpec:
+    """Where the model comes from and what is done to it.
+
+    Attributes:
+        source: file, artifact or training script.
+        prepare: shape inference, fusion, quantisation.
+        calibration: present exactly when the quantisation is ``static-int8``.
+        golden: what the result is checked against before anything is published.
+        task: for the model's manifest and card (``image-classification``).
+        license: SPDX expression of the model; empty when the recipe does not say.
+    """
+
+    source: Source
+    prepare: PrepareSpec
+    calibration: CalibrationSpec | None
+    golden: GoldenSpec
+    task: str = ""
+    license: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """A kind of device.
+
+    Attributes:
+        name: ``pi5``.
+        title: name for people.
+        platform: the image it runs (``linux/arm64``).
+        runtime: ``onnxruntime-cpu``, or a vendor's (``hailort``, ``tensorrt``, ``tflite-edgetpu``).
+        precision: numbers that its accelerator computes with (``int8``).
+        max_batch: largest batch.
+        memory_limit: bytes that model and runtime may use.
+        kernel: lowest kernel release, or empty.
+        firmware: what it asks of firmware and driver, for people; or empty.
+        vendor_tool: what is needed to compile for it and is not here; empty when nothing is.
+    """
+
+    name: str
+    title: str
+    platform: str
+    runtime: str
+    precision: str
+    max_batch: int
+    memory_limit: int
+    kernel: str = ""
+    firmware: str = ""
+    vendor_tool: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """One recipe, valid.
+
+    Attributes:
+        file: absolute path of ``recipe.toml``.
+        digest: ``sha256:`` of the canonical JSON of `document`; comments do not count.
+        document: what it says, as parsed, with defaults filled in.
+        name: lower-case letters, digits, ``-``; also the artifact's name.
+        version: of the artifact (``1.0.0``).
+        platforms: sorted, at least one.
+        targets: in the order given.
+        source_date_epoch: seconds since 1970 for every timestamp; the commit's when absent.
+        builder: another flake for the builder's environment (``github:…#env``); ours when absent.
+        description: one line for people; may be empty.
+        license: SPDX expression of the app; may be empty.
+        source: where people find the source code (a URL); may be empty.
+    """
+
+    file: Path
+    digest: str
+    document: Mapping[str, Any]
+    name: str
+    version: str
+    platforms: tuple[str, ...]
+    targets: tuple[Target, ...]
+    image: ImageSpec
+    model: ModelSpec
+    source_date_epoch: int | None = None
+    builder: str | None = None
+    description: str = ""
+    license: str = ""
+    source: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """The folder that every path in the recipe is relative to."""
+        return self.file.parent
+
+    @property
+    def lock_file(self) -> Path:
+        """``recipe.lock`` beside ``recipe.toml``; for another name, ``<stem>.lock``."""
+        return self.file.with_suffix(".lock")
