@@ -1,0 +1,246 @@
+"""Blobs: bytes under the name of their own digest, written once, checked when read."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from buildkit import digests
+from buildkit.errors import DigestError, StoreError
+from buildkit.store.files import BLOB_MODE, Fresh, make_folder, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from buildkit.store.layout import Layout
+
+# The distribution specification asks registries for manifests of 4 MiB at least.
+DOCUMENT_LIMIT = 4 << 20
+
+_CHUNK = 1 << 20
+_REBUILD = "remove this file and run the build again, it writes the blob anew"
+
+
+class Blobs:
+    """The blobs of one layout."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def size(self, digest: str) -> int | None:
+        """Bytes of a blob, or nothing when there is no such file (a link is none).
+
+        Raises:
+            StoreError: `digest` is malformed, or the store cannot be read.
+        """
+        path = self._layout.blob(digest)
+        with translated(self._layout.root):
+            try:
+                state = path.lstat()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+        return state.st_size if stat.S_ISREG(state.st_mode) else None
+
+    def exists(self, digest: str) -> bool:
+        """Whether anything has the name of the blob, even if it cannot be read as one.
+
+        Raises:
+            StoreError: `digest` is malformed.
+        """
+        return os.path.lexists(self._layout.blob(digest))
+
+    def put(self, data: bytes) -> str:
+        """Write `data` unless it is there, and give its digest.
+
+        What is there is compared byte by byte when it is small enough to be a manifest, and by
+        size when it is larger; a damaged blob is replaced.
+
+        Raises:
+            StoreError: the disk is full, or the like.
+        """
+        digest = digests.of_bytes(data)
+        if self.size(digest) == len(data) and (
+            len(data) > DOCUMENT_LIMIT or self._holds(digest, data)
+        ):
+            return digest
+        with translated(self._layout.root), Fresh(self._layout.ingest) as fresh:
+            fresh.write(data)
+            self._publish(fresh, digest)
+        return digest
+
+    def put_file(self, file: Path, digest: str | None) -> tuple[str, int]:
+        """Copy the content of `file` unless it is there, and give digest and size.
+
+        Without `digest` a new file is read twice: once for its name, once for the copy.
+
+        Raises:
+            DigestError: the content is not what `digest` says; nothing is kept.
+            StoreError: no such file, the disk is full, or the like.
+        """
+        if digest is not None:
+            self._layout.blob(digest)
+        with _source(file) as (fd, size):
+            if digest is None or self.size(digest) == size:
+                found, length = _pump(fd, lambda _: None, file)
+                if digest not in (None, found):
+                    raise _mismatch(str(file), str(digest), found)
+                digest = found
+                if self.size(digest) == length:
+                    return digest, length
+                os.lseek(fd, 0, os.SEEK_SET)
+            with translated(self._layout.root), Fresh(self._layout.ingest) as fresh:
+                found, length = _pump(fd, fresh.write, file)
+                if found != digest:
+                    raise _mismatch(str(file), digest, found)
+                self._publish(fresh, digest)
+        return digest, length
+
+    def read(self, digest: str, limit: int | None) -> bytes:
+        """The bytes of a blob, checked.
+
+        Raises:
+            DigestError: they are not what the digest says.
+            StoreError: the blob is missing, no regular file, or longer than `limit`.
+        """
+        with self.opened(digest) as (fd, size):
+            if limit is not None and size > limit:
+                msg = (
+                    f"{self._layout.blob(digest)}: {size} bytes, more than the {limit} allowed here"
+                )
+                raise StoreError(msg)
+            pieces: list[bytes] = []
+            path = self._layout.blob(digest)
+            found, _ = _pump(fd, lambda piece: pieces.append(bytes(piece)), path)
+        if found != digest:
+            raise _mismatch(str(self._layout.blob(digest)), digest, found, _REBUILD)
+        return b"".join(pieces)
+
+    def copy(self, digest: str, write: Callable[[memoryview], object]) -> int:
+        """Hand a blob piece by piece to `write`, and give its size.
+
+        Raises:
+            DigestError: what was handed over is not what the digest says.
+            StoreError: the blob is missing or no regular file.
+        """
+        with self.opened(digest) as (fd, _):
+            found, size = _pump(fd, write, self._layout.blob(digest))
+        if found != digest:
+            raise _mismatch(str(self._layout.blob(digest)), digest, found, _REBUILD)
+        return size
+
+    @contextmanager
+    def opened(self, digest: str) -> Iterator[tuple[int, int]]:
+        """A blob's file descriptor and size; links are not followed.
+
+        Raises:
+            StoreError: the blob is missing or no regular file.
+        """
+        path = self._layout.blob(digest)
+        try:
+            with translated(self._layout.root):
+                # Non-blocking: opening a pipe that someone put there must not hang.
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                fd = os.open(path, flags)
+        except StoreError as error:
+            cause = error.__cause__
+            if isinstance(cause, FileNotFoundError | NotADirectoryError):
+                msg = f"{self._layout.root}: blob {digest} is missing"
+                remedy = (
+                    "run the build again, or `python -m buildkit show --verify` to see what else"
+                )
+                raise StoreError(msg, remedy) from cause
+            if isinstance(cause, OSError) and cause.errno == errno.ELOOP:
+                msg = f"{path}: a symbolic link, not a blob"
+                raise StoreError(msg, _REBUILD) from cause
+            raise
+        try:
+            state = os.fstat(fd)
+            if not stat.S_ISREG(state.st_mode):
+                msg = f"{path}: not a regular file"
+                raise StoreError(msg, _REBUILD)
+            yield fd, state.st_size
+        finally:
+            os.close(fd)
+
+    def names(self) -> Iterator[tuple[str, str | None]]:
+        """Every name in the folder of blobs, sorted, and the digest it means, if any.
+
+        Raises:
+            StoreError: the folder cannot be read.
+        """
+        folder = self._layout.blobs
+        with translated(self._layout.root):
+            found = sorted(os.listdir(folder)) if folder.is_dir() else []  # noqa: PTH208  (names, not paths)
+        for name in found:
+            digest = f"sha256:{name}"
+            yield name, digest if digests.is_digest(digest) else None
+
+    def remove(self, digest: str) -> None:
+        """Remove a blob, if it is there.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        self._layout.blob(digest).unlink(missing_ok=True)
+
+    def _holds(self, digest: str, data: bytes) -> bool:
+        try:
+            return self.read(digest, len(data)) == data
+        except (DigestError, StoreError):
+            return False
+
+    def _publish(self, fresh: Fresh, digest: str) -> None:
+        target = self._layout.blob(digest)
+        try:
+            fresh.publish(target, BLOB_MODE)
+        except FileNotFoundError:
+            make_folder(target.parent)  # another tool's layout, without a blob so far
+            fresh.publish(target, BLOB_MODE)
+
+
+@contextmanager
+def _source(file: Path) -> Iterator[tuple[int, int]]:
+    """A file to be copied: its descriptor and size."""
+    try:
+        fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        msg = f"{file}: cannot be read: {error.strerror}"
+        raise StoreError(msg) from error
+    try:
+        state = os.fstat(fd)
+        if not stat.S_ISREG(state.st_mode):
+            msg = f"{file}: not a regular file"
+            raise StoreError(msg)
+        yield fd, state.st_size
+    finally:
+        os.close(fd)
+
+
+def _pump(fd: int, write: Callable[[memoryview], object], where: Path) -> tuple[str, int]:
+    """Read to the end, handing on each piece; the digest and length of what was handed on.
+
+    Errors of reading are translated, with `where` as the file's name; those of `write` are not.
+    """
+    state = hashlib.sha256()
+    buffer = bytearray(_CHUNK)
+    whole = memoryview(buffer)
+    length = 0
+    while True:
+        with translated(where):
+            count = os.readv(fd, [buffer])
+        if count == 0:
+            break
+        piece = whole[:count]
+        state.update(piece)
+        write(piece)
+        length += count
+    return f"sha256:{state.hexdigest()}", length
+
+
+def _mismatch(where: str, expected: str, found: str, remedy: str = "") -> DigestError:
+    return DigestError(f"{where}: expected {expected}, found {found}", remedy)

@@ -1,0 +1,241 @@
+"""The store: one OCI image layout on disk that several builds share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from buildkit.errors import StoreError
+from buildkit.store import check, entries, gc, index, lookup
+from buildkit.store.blobstore import BlobStore
+from buildkit.store.documents import EMPTY_BLOB, EMPTY_TYPE, MANIFEST_TYPE, artifact, descriptor
+from buildkit.store.files import translated
+from buildkit.store.graph import Graph
+from buildkit.store.locks import hold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from buildkit.records import Descriptor
+    from buildkit.store.check import Finding
+    from buildkit.store.documents import Links
+    from buildkit.store.gc import Collected
+    from buildkit.store.graph import Node
+
+GC_WAIT = 10.0
+
+
+class Store(BlobStore):
+    """Blobs under their digests, and the entries of ``index.json`` that lead to them.
+
+    Several processes and threads may use one store at once. Reading takes no lock. A build holds
+    `lease` from its first `put` to its last `tag`, so that no garbage collection comes between.
+    """
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self._graph = Graph(self._blobs)
+
+    def entries(self) -> tuple[Descriptor, ...]:
+        """The entries of the index, oldest first.
+
+        Raises:
+            StoreError: the index cannot be read.
+        """
+        document = index.load(self._layout)
+        return tuple(descriptor(entry, "index.json") for entry in document["manifests"])
+
+    def tag(
+        self,
+        descriptor: Descriptor,
+        ref: str | None = None,
+        annotations: Mapping[str, str] | None = None,
+    ) -> Descriptor:
+        """Make `descriptor` an entry of the index, with a name and annotations if given.
+
+        Afterwards `find` with the same annotations gives this entry. The name goes from the entry
+        that had it, which stays. Doing it twice writes nothing the second time.
+
+        Returns:
+            The entry.
+
+        Raises:
+            StoreError: its blob is not in the store, or the index cannot be written.
+        """
+        return self._tag(descriptor, {**descriptor.annotations, **(annotations or {})}, ref)
+
+    def untag(self, ref: str) -> None:
+        """Take a name away; the entry stays until `gc` removes those without a name.
+
+        Raises:
+            StoreError: no entry has it, or the index cannot be written.
+        """
+
+        def change(document: entries.Document) -> bool:
+            if not entries.unname(document, ref):
+                lookup.resolve(document, self._blobs, ref)  # says which names there are
+                msg = f"{ref!r} is no name but a digest"
+                raise StoreError(msg, "`python -m buildkit show` lists the names")
+            return True
+
+        with self._shared():
+            index.update(self._layout, change)
+
+    def find(self, annotations: Mapping[str, str]) -> Descriptor | None:
+        """The newest entry that carries all of `annotations` and whose own blob is there.
+
+        Raises:
+            StoreError: the index cannot be read.
+        """
+        for entry in entries.newest_with(index.load(self._layout), annotations):
+            found = descriptor(entry, "index.json")
+            if self._blobs.size(found.digest) == found.size:
+                return found
+        return None
+
+    def resolve(self, ref: str) -> Descriptor:
+        """What a user means: a name, a digest, or at least 7 of its first hex digits.
+
+        Entries go before manifests that are only parts of one.
+
+        Raises:
+            StoreError: nothing, or more than one thing; the message lists candidates.
+        """
+        return lookup.resolve(index.load(self._layout), self._blobs, ref)
+
+    def attach(
+        self,
+        subject: Descriptor,
+        artifact_type: str,
+        blobs: Sequence[tuple[bytes, str]],
+        *,
+        annotations: Mapping[str, str] | None = None,
+    ) -> Descriptor:
+        """Keep something that is said about `subject`, as an artifact that refers to it.
+
+        Args:
+            subject: manifest or index that is in the store.
+            artifact_type: media type of what is said.
+            blobs: the layers, each with its media type.
+            annotations: of the artifact's manifest, and of its entry.
+
+        Returns:
+            The entry.
+
+        Raises:
+            StoreError: the subject is not in the store, or the disk is full, or the like.
+        """
+        with self.lease():
+            self._must_have(subject)
+            layers = [self.put_bytes(data, media_type) for data, media_type in blobs]
+            self.put_bytes(EMPTY_BLOB, EMPTY_TYPE)
+            data = artifact(
+                artifact_type=artifact_type,
+                layers=layers,
+                subject=subject,
+                annotations=annotations or {},
+            )
+            manifest = self.put_bytes(
+                data, MANIFEST_TYPE, annotations=annotations, artifact_type=artifact_type
+            )
+            return self.tag(manifest)
+
+    def referrers(self, digest: str, artifact_type: str | None = None) -> tuple[Descriptor, ...]:
+        """What is said about `digest`, in the order of artifact type, then digest.
+
+        Descriptors as the referrers API of the distribution specification gives them.
+
+        Raises:
+            DigestError, StoreError: a manifest in the store is corrupt.
+        """
+        found = self._graph.referrers(self.entries(), digest)
+        return tuple(each for each in found if artifact_type in (None, each.artifact_type))
+
+    def links(self, descriptor: Descriptor) -> Links:
+        """What a manifest or an index names: parts, subject, artifact type, annotations.
+
+        Raises:
+            DigestError, StoreError: it is corrupt, missing or malformed.
+        """
+        return self._graph.links(descriptor)
+
+    def walk(self, descriptor: Descriptor) -> Iterator[Node]:
+        """`descriptor` and everything it consists of, each digest once, parents first.
+
+        Layers and configurations are named, not looked at.
+
+        Raises:
+            DigestError, StoreError: a manifest is corrupt, missing or malformed, or indexes
+                stand in one another too deep.
+        """
+        return self._graph.walk([descriptor])
+
+    def check(self) -> tuple[Finding, ...]:
+        """Look over the whole store, every byte that an entry needs; nothing found is good.
+
+        Raises:
+            StoreError: a file cannot be read for want of permission, or the disk fails.
+        """
+        with self.reading():
+            return check.check(self._layout, self._blobs, Graph(self._blobs))
+
+    def gc(
+        self, *, untagged: bool = False, dry_run: bool = False, wait: float = GC_WAIT
+    ) -> Collected:
+        """Remove blobs that no entry needs, and temporary files whose process has ended.
+
+        Args:
+            untagged: remove entries too that no name leads to: neither as a part of a named entry,
+                nor as something said about such a part.
+            dry_run: only tell. What a build that runs now has written so far counts as debris then.
+            wait: seconds to wait for builds that are writing.
+
+        Raises:
+            StoreError: a build is still writing (the message names it), a manifest is corrupt, or
+                the store cannot be written.
+        """
+        if dry_run:
+            with self.reading():
+                return gc.collect(
+                    self._layout, self._blobs, self._graph, untagged=untagged, dry_run=True
+                )
+        with self._counting:
+            held = self._leases
+        if held:
+            msg = f"cannot collect garbage: this process itself is writing to {self.root}"
+            raise StoreError(msg, "collect garbage after the build has ended")
+        with (
+            translated(self.root),
+            hold(self._layout.lease, exclusive=True, wait=wait, purpose="collect garbage"),
+        ):
+            return gc.collect(
+                self._layout, self._blobs, self._graph, untagged=untagged, dry_run=False
+            )
+
+    def _tag(
+        self, added: Descriptor, annotations: Mapping[str, str], ref: str | None
+    ) -> Descriptor:
+        wanted = {key: value for key, value in annotations.items() if key != entries.REF_NAME}
+        if ref is not None:
+            if not ref:
+                msg = "the name of an entry cannot be empty"
+                raise StoreError(msg)
+            wanted[entries.REF_NAME] = ref
+        placed: list[entries.Entry] = []
+
+        def change(document: entries.Document) -> bool:
+            entry, changed = entries.place(document, added, wanted)
+            placed.append(entry)
+            return changed
+
+        with self._shared():
+            self._must_have(added)
+            index.update(self._layout, change)
+        return descriptor(placed[0], "index.json")
+
+    def _must_have(self, each: Descriptor) -> None:
+        size = self._blobs.size(each.digest)
+        if size != each.size:
+            what = "missing" if size is None else f"{size} bytes long, not {each.size}"
+            msg = f"{self.root}: blob {each.digest} is {what}"
+            raise StoreError(msg, "put the blob into the store first")
