@@ -1,0 +1,1 @@
+"""``recipe.lock``: everything that goes in, by hash."""
