@@ -1,0 +1,188 @@
+"""Calls Nix (2.8 and later; root, daemon, or a plain user with a store of one's own)."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from buildkit import canonical
+from buildkit.errors import DigestError, InputError, ToolError
+from buildkit.nix import nar
+from buildkit.run import failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from buildkit.run import Runner
+
+_DAEMON = Path("/nix/var/nix/daemon-socket/socket")
+_STORE = "/nix/store"
+_FEATURES = ("--extra-experimental-features", "nix-command flakes")
+# A stage that refuses its input says so in one JSON line on stderr (exit status 3); Nix puts
+# the derivation's name before it.
+_REFUSAL = re.compile(r'(\{"error": .*\})\s*$')
+_PER_CALL = 200
+
+
+def system() -> str:
+    """Nix's name of this machine: ``x86_64-linux``."""
+    return f"{platform.machine()}-linux"
+
+
+class Nix:
+    """Nix on this machine.
+
+    Args:
+        runner: starts Nix.
+        home: folder for a plain user's own store; used only without root and without a daemon.
+    """
+
+    def __init__(self, runner: Runner, home: Path) -> None:
+        self._runner = runner
+        if _DAEMON.exists():
+            self.mode, self._root = "daemon", None
+        elif os.geteuid() == 0:
+            self.mode, self._root = "root", None
+        else:
+            self.mode, self._root = "chroot store", home
+
+    def physical(self, path: str) -> Path:
+        """Where the files of a store path are on this machine."""
+        return Path(path) if self._root is None else Path(f"{self._root}{path}")
+
+    def has(self, path: str) -> bool:
+        """Whether a store path is there; asks the file system alone."""
+        return os.path.lexists(self.physical(path))
+
+    def options(self) -> list[str]:
+        """Options that every call gets."""
+        words = [
+            *_FEATURES,
+            *("--option", "sandbox", "true"),
+            *("--option", "sandbox-fallback", "false"),
+            *("--option", "sandbox-paths", ""),
+            *("--option", "warn-dirty", "false"),
+        ]
+        if self.mode == "root":
+            # Debian's package makes no build users; the sandbox's own namespaces isolate.
+            words += ["--option", "build-users-group", ""]
+        if self._root is not None:
+            words += ["--store", str(self._root)]
+        if not self._has_own_substituters():
+            # Without one every call would wait for a public cache that has nothing of ours.
+            words += ["--option", "substitute", "false"]
+        return words
+
+    def add_flat(self, files: Mapping[Path, str]) -> None:
+        """Put files into the store as flat SHA-256 fixed outputs.
+
+        Args:
+            files: file → its name in the store.
+
+        Raises:
+            ToolError: Nix failed.
+        """
+        with tempfile.TemporaryDirectory(prefix="edge-buildkit-") as folder:
+            # Nix names a path after the file that it is given; two files may share a name.
+            links = []
+            for number, (file, name) in enumerate(files.items()):
+                home = Path(folder, str(number))
+                home.mkdir()
+                try:
+                    os.link(file, home / name)
+                except OSError:
+                    shutil.copyfile(file, home / name)
+                links.append(home / name)
+            for start in range(0, len(links), _PER_CALL):
+                some = links[start : start + _PER_CALL]
+                self._run(["nix-store", "--add-fixed", "sha256", *some, *self.options()])
+
+    def add_folder(self, folder: Path, name: str, sha256: str) -> str:
+        """Put a folder into the store as a recursive SHA-256 fixed output.
+
+        Raises:
+            DigestError: its Nix archive has another hash.
+        """
+        expected = nar.store_path(name, sha256, "recursive")
+        how = ("--add-fixed", "--recursive", "sha256")
+        command = ["nix-store", *how, str(folder), *self.options()]
+        found = self._run(command).strip()
+        if found != expected:
+            msg = f"{name}: its content is not what the lock says ({found} instead of {expected})"
+            raise DigestError(msg, "run `python -m buildkit lock --update`")
+        return found
+
+    def build(
+        self, expression: Path, arguments: Mapping[str, Any], attribute: str, link: Path
+    ) -> Any:
+        """Build one attribute whose output is a JSON file, and read it.
+
+        Args:
+            expression: folder of ``default.nix``.
+            arguments: what it is called with.
+            attribute: ``build``.
+            link: link that keeps the result from Nix's garbage collection.
+
+        Raises:
+            InputError: a stage refused its input.
+            ToolError: Nix failed otherwise.
+        """
+        link.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="edge-buildkit-") as folder:
+            file = Path(folder, "arguments.json")
+            file.write_bytes(canonical.dump(arguments))
+            result = self._runner(
+                [
+                    *("nix", "build", "--json", "-L", "-o", link),
+                    *("--file", expression, "--argstr", "file", file),
+                    attribute,
+                    *self.options(),
+                ],
+                check=False,
+            )
+        if result.code != 0:
+            self._explain(result.stderr)
+            raise ToolError(failure(result), "the whole log is in `nix log` of the path above")
+        output = json.loads(result.stdout)[0]["outputs"]["out"]
+        path = output if isinstance(output, str) else output["path"]
+        return json.loads(self.physical(path).read_text())
+
+    def build_flake(self, reference: str) -> str:
+        """Build an installable of the user's own (``github:…#env``); its store path."""
+        words = ["nix", "build", "--json", "--no-link", reference, *self.options()]
+        output = json.loads(self._run(words))[0]["outputs"]["out"]
+        return str(output if isinstance(output, str) else output["path"])
+
+    def closure(self, path: str) -> tuple[str, ...]:
+        """Every store path that a path needs at run time, itself included, sorted."""
+        words = ["nix-store", "--query", "--requisites", path, *self.options()]
+        return tuple(sorted(self._run(words).split()))
+
+    def _run(self, words: Iterable[str | Path]) -> str:
+        return self._runner(list(words)).text
+
+    def _has_own_substituters(self) -> bool:
+        words = ["nix", "show-config", "--json", *_FEATURES]
+        result = self._runner(words, check=False)
+        if result.code != 0:
+            return False
+        setting = json.loads(result.stdout).get("substituters", {})
+        return bool(setting.get("value") != setting.get("defaultValue"))
+
+    @staticmethod
+    def _explain(log: str) -> None:
+        """Raise what a stage said of its input, if one did."""
+        for line in log.splitlines():
+            match = _REFUSAL.search(line)
+            if match is not None:
+                try:
+                    said = json.loads(match[1])
+                except ValueError:
+                    continue
+                raise InputError(said["error"], said.get("remedy", ""))

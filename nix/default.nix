@@ -1,0 +1,166 @@
+# Everything that Nix builds, from inputs that are fixed by hash and nothing else.
+#
+# The library writes one JSON file (`buildkit.nix.arguments`) and asks for one attribute; the
+# flake makes the same arguments from the recipes in this tree. Inputs are put into the store by
+# `python -m buildkit fetch`; a derivation here never downloads.
+{ file ? null, arguments ? builtins.fromJSON (builtins.readFile file) }:
+
+let
+  inherit (arguments) system lock;
+  recipe = lock.recipe.document;
+
+  hosts = {
+    x86_64-linux = { architecture = "amd64"; triplet = "x86_64-linux-gnu"; loader = "ld-linux-x86-64.so.2"; };
+    aarch64-linux = { architecture = "arm64"; triplet = "aarch64-linux-gnu"; loader = "ld-linux-aarch64.so.1"; };
+  };
+  host = hosts.${system};
+  pins = lock.hosts.${host.architecture};
+
+  # A file of the lock, as the fixed-output path that `fetch` put into the store.
+  input = name: sha256: mode: derivation {
+    inherit name system;
+    builder = "/missing-input-run-buildkit-fetch";
+    outputHash = sha256;
+    outputHashAlgo = "sha256";
+    outputHashMode = mode;
+  };
+  file = pin: input pin.file pin.sha256 "flat";
+  seed = input "seed" pins.seed_nar_sha256 "recursive";
+
+  shell = name: environment: script: derivation ({
+    inherit name system;
+    builder = "${seed}/bin/busybox";
+    args = [ "sh" "-euc" script ];
+    PATH = "${seed}/bin";
+  } // environment);
+
+  # Debian packages unpacked into one merged-/usr tree. `only` limits what is taken of a package.
+  tree = name: debian: only: shell name {
+    debs = map file debian;
+    partial = map file (builtins.filter (pin: only ? ${pin.name}) debian);
+    members = builtins.concatLists (builtins.attrValues only);
+  } (builtins.readFile ./tree.sh);
+
+  builder = tree "builder" pins.builder_debian { };
+
+  site = shell "site" { wheels = map file pins.builder_wheels; } ''
+    mkdir -p $out
+    for wheel in $wheels; do unzip -q -o $wheel -d $out; done
+  '';
+
+  # Python code of ours that runs in the sandbox, as a folder for PYTHONPATH, without what Python
+  # leaves beside it. Two folders, so that a change of one does not run the other's stages.
+  module = name: let
+    source = builtins.path {
+      inherit name;
+      path = arguments.sources.${name};
+      filter = path: type: baseNameOf path != "__pycache__";
+    };
+  in shell "${name}-module" { } "mkdir -p $out && cp -r ${source} $out/${name}";
+  pack = module "pack";
+  prepare = module "prepare";
+
+  # The Python that everything of ours runs with: the lock's, or that of an environment which
+  # the recipe names (it must bring installer, numpy, onnx and onnxruntime).
+  library = "${builder}/usr/lib/${host.triplet}";
+  interpreter =
+    if arguments ? builder then {
+      command = [ "${builtins.storePath arguments.builder}/bin/python3" ];
+      home = "";
+      path = [ ];
+    } else {
+      command = [ "${library}/${host.loader}" "--library-path" library "${builder}/usr/bin/python3.11" ];
+      home = "${builder}/usr";
+      path = [ "${site}" ];
+    };
+
+  # One thread, one hash seed, one locale: what a machine has must not reach the result.
+  python = code: name: environment: words: derivation ({
+    inherit name system;
+    builder = builtins.head interpreter.command;
+    args = builtins.tail interpreter.command ++ [ "-B" ] ++ words;
+    PYTHONHOME = interpreter.home;
+    PYTHONPATH = builtins.concatStringsSep ":" ([ "${code}" ] ++ interpreter.path);
+    PYTHONHASHSEED = "0";
+    OMP_NUM_THREADS = "1";
+    OPENBLAS_NUM_THREADS = "1";
+    LC_ALL = "C.UTF-8";
+    TZ = "UTC";
+    HOME = "/homeless";
+  } // environment);
+
+  json = name: value: builtins.toFile name (builtins.toJSON value);
+
+  platformLayers = platform: let
+    platformPins = lock.platforms.${platform};
+    architecture = builtins.elemAt (builtins.split "/" platform) 2;
+    prune = json "prune.json" recipe.image.prune;
+  in {
+    debian = python pack "layer-debian-${architecture}"
+      { debs = map file platformPins.debian; }
+      [ "-m" "pack" "debian" "--architecture" architecture "--prune" prune ];
+    python = python pack "layer-python-${architecture}"
+      { wheels = map file platformPins.wheels; }
+      [ "-m" "pack" "python" "--version" recipe.image.python.version "--prune" prune ];
+  };
+  layers = builtins.listToAttrs (map (platform: { name = platform; value = platformLayers platform; })
+    recipe.platforms);
+
+  model = import ./model.nix {
+    inherit lock recipe json;
+    lockFile = builtins.path { name = "recipe.lock"; path = arguments.sources.lock; };
+    python = python prepare;
+    # Files that stand beside the recipe, by the path that the recipe gives them.
+    beside = builtins.listToAttrs (map (pin: {
+      name = pin.path;
+      value = input (storeName pin.path) pin.sha256 "flat";
+    }) lock.model.files);
+    # A model that comes from a store, by the hash of its file.
+    artifact = if arguments ? artifact then "${input "model.onnx" arguments.artifact "flat"}" else null;
+  };
+
+  # The name of a recipe's file in the store: its last component, made safe.
+  # `buildkit.nix.names.store_name` is the same rule.
+  storeName = path: let
+    safe = builtins.filter builtins.isString
+      (builtins.split "[^A-Za-z0-9+._-]+" (baseNameOf path));
+  in "file-" + builtins.concatStringsSep "_" safe;
+
+  foreign = if host.architecture == "amd64" then "qemu-aarch64" else "qemu-x86_64";
+  engine = tree "engine" pins.engine_debian { qemu-user = [ "./usr/bin/${foreign}" ]; };
+  tools = tree "tools" pins.tools_debian { };
+
+  # One derivation whose output names the paths of several: `nix build` of one thing, one answer.
+  paths = name: value: shell "${name}.json" {
+    value = builtins.toJSON value;
+    passAsFile = [ "value" ];
+  } "cp $valuePath $out";
+
+in {
+  inherit seed builder site layers engine tools model;
+  # What a build takes from Nix.
+  build = paths "build" {
+    # What packs the app layers that BuildKit makes; it runs after Nix, outside the sandbox.
+    packer = interpreter // { path = [ "${pack}" ] ++ interpreter.path; };
+    layers = builtins.mapAttrs (_: value: { debian = "${value.debian}"; python = "${value.python}"; }) layers;
+    model = {
+      float = "${model.float}";
+      prepared = "${model.prepared}";
+      quantised = "${model.quantised}";
+      accuracy = "${model.accuracy}";
+    };
+  };
+  # What a lock takes from Nix: the ranges that the build will replay.
+  ranges = paths "ranges" {
+    float = "${model.float}";
+    ranges = if model.ranges == null then null else "${model.ranges}";
+  };
+  quantised = paths "quantised" { quantised = "${model.quantised}"; };
+  hostTools = paths "host-tools" {
+    engine = "${engine}";
+    tools = "${tools}";
+    foreign = "usr/bin/${foreign}";
+    library_path = "${tools}/usr/lib/${host.triplet}";
+    loader = "${tools}/usr/lib/${host.triplet}/${host.loader}";
+  };
+}
