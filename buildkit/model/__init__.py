@@ -1,0 +1,1 @@
+"""Models: what the sandbox runs (`prepare`), and the artifact that carries the result."""

@@ -1,0 +1,216 @@
+"""The model as an OCI artifact, as documents; reads and writes nothing.
+
+Format: CNCF ModelPack model-spec v1 (manifest and ``application/vnd.cncf.model.config.v1+json``).
+Its configuration has no room for what a device needs to know, so that stands in one more layer,
+``model.json``, and in the manifest's annotations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from buildkit import canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from buildkit.lock.types import Lock
+    from buildkit.recipe.types import Recipe, Target
+    from buildkit.records import Descriptor
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+MODEL = "application/vnd.cncf.model.manifest.v1+json"
+CONFIG = "application/vnd.cncf.model.config.v1+json"
+WEIGHT = "application/vnd.cncf.model.weight.v1.raw"
+WEIGHT_CONFIG = "application/vnd.cncf.model.weight.config.v1.raw"
+FILE_PATH = "org.cncf.model.filepath"
+
+TARGET = "io.edge-buildkit.model.target"
+CHECKSUM = "io.edge-buildkit.model.sha256"
+LOCK_DIGEST = "io.edge-buildkit.lock.digest"
+DATA_DIGEST = "io.edge-buildkit.model.data.digest"
+QUANTIZATION = "io.edge-buildkit.model.quantization"
+COMMIT = "org.opencontainers.image.revision"
+VERSION = "org.opencontainers.image.version"
+CREATED = "org.opencontainers.image.created"
+TITLE = "org.opencontainers.image.title"
+LICENSES = "org.opencontainers.image.licenses"
+
+_CARD_SCHEMA = "buildkit/model/v1"
+_PRECISION = {
+    "none": "float32",
+    "dynamic-int8": "int8",
+    "static-int8": "int8",
+    "int4-weights": "int4",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """What came out of the sandbox.
+
+    Attributes:
+        digest: of the quantised file.
+        size: of the quantised file, bytes.
+        signature: inputs, outputs, opset, number of parameters.
+        report: what was quantised, and how.
+        accuracy: samples, and percent of them right, float and quantised.
+        data_digest: ``sha256:`` over everything that the model learned or was calibrated from.
+    """
+
+    digest: str
+    size: int
+    signature: Mapping[str, Any]
+    report: Mapping[str, Any]
+    accuracy: Mapping[str, Any]
+    data_digest: str
+
+
+def card(recipe: Recipe, lock: Lock, target: Target, prepared: Prepared) -> dict[str, Any]:
+    """``model.json``: what a device and a person need to know of this variant."""
+    prepare = recipe.model.prepare
+    settings: dict[str, Any] = {
+        "mode": prepare.quantization,
+        "per_channel": prepare.per_channel,
+        "reduce_range": prepare.reduce_range,
+        "fusion": prepare.fusion,
+        "onnxruntime": lock.model.onnxruntime,
+    }
+    if prepare.quantization == "int4-weights":
+        settings["block_size"] = prepare.block_size
+    if recipe.model.calibration is not None:
+        settings["calibration"] = {
+            "method": recipe.model.calibration.method,
+            "way": lock.model.calibration,
+        }
+    return {
+        "schema": _CARD_SCHEMA,
+        "name": recipe.name,
+        "version": recipe.version,
+        "task": recipe.model.task,
+        "file": {"name": "model.onnx", "digest": prepared.digest, "size": prepared.size},
+        "signature": dict(prepared.signature),
+        "training": {
+            "commit": lock.model.commit,
+            "data_digest": prepared.data_digest,
+            "float_sha256": lock.model.float_sha256,
+            "seed": lock.model.seed,
+        },
+        "quantization": settings,
+        "quantized": dict(prepared.report),
+        "accuracy": dict(prepared.accuracy),
+        "runtime": {
+            "target": target.name,
+            "platform": target.platform,
+            "engine": target.runtime,
+            "max_batch": target.max_batch,
+            "memory_limit": target.memory_limit,
+            "kernel": target.kernel,
+            "firmware": target.firmware,
+        },
+    }
+
+
+def config(
+    recipe: Recipe, lock: Lock, prepared: Prepared, layers: Sequence[str], epoch: int
+) -> Any:
+    """The ModelPack configuration.
+
+    Args:
+        recipe: names, licence, quantisation.
+        lock: commit of the training.
+        prepared: signature with the number of parameters.
+        layers: digests of the layers; they are not compressed, so these are their diff ids.
+        epoch: the recipe's time.
+    """
+    descriptor: dict[str, Any] = {
+        "name": recipe.name,
+        "version": recipe.version,
+        "createdAt": canonical.timestamp(epoch),
+    }
+    optional = {
+        "description": recipe.description,
+        "revision": lock.model.commit,
+        "licenses": [recipe.model.license] if recipe.model.license else [],
+    }
+    descriptor |= {key: value for key, value in optional.items() if value}
+    quantization = recipe.model.prepare.quantization
+    technical = {
+        "format": "onnx",
+        "precision": _PRECISION[quantization],
+        "paramSize": str(prepared.signature.get("parameters", "")),
+    }
+    if quantization != "none":
+        technical["quantization"] = quantization
+    return {
+        "descriptor": descriptor,
+        "config": technical,
+        "modelfs": {"type": "layers", "diffIds": list(layers)},
+    }
+
+
+def manifest(
+    config: Descriptor,
+    weight: Descriptor,
+    card: Descriptor,
+    annotations: Mapping[str, str],
+) -> dict[str, Any]:
+    """The manifest of one variant."""
+
+    def named(descriptor: Descriptor, path: str) -> dict[str, Any]:
+        return {**descriptor.to_json(), "annotations": {FILE_PATH: path, TITLE: path}}
+
+    return {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "artifactType": MODEL,
+        "config": config.to_json(),
+        "layers": [named(weight, "model.onnx"), named(card, "model.json")],
+        "annotations": dict(annotations),
+    }
+
+
+def notes(
+    recipe: Recipe,
+    lock: Lock,
+    target: Target,
+    prepared: Prepared,
+    *,
+    lock_digest: str,
+    epoch: int,
+) -> dict[str, str]:
+    """What a registry's listing should show of one variant; absent facts are left out."""
+    found = {
+        TITLE: recipe.name,
+        VERSION: recipe.version,
+        CREATED: canonical.timestamp(epoch),
+        LICENSES: recipe.model.license,
+        COMMIT: lock.model.commit,
+        TARGET: target.name,
+        CHECKSUM: prepared.digest,
+        LOCK_DIGEST: lock_digest,
+        DATA_DIGEST: prepared.data_digest,
+        QUANTIZATION: recipe.model.prepare.quantization,
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def shared_notes(variant: Mapping[str, str]) -> dict[str, str]:
+    """Those of a variant's annotations that hold for every variant."""
+    return {name: value for name, value in variant.items() if name != TARGET}
+
+
+def index(variants: Sequence[tuple[Descriptor, str]], annotations: Mapping[str, str]) -> Any:
+    """The index of all variants: (manifest, target) each."""
+    return {
+        "schemaVersion": 2,
+        "mediaType": INDEX,
+        "artifactType": MODEL,
+        "manifests": [
+            {**descriptor.to_json(), "artifactType": MODEL, "annotations": {TARGET: target}}
+            for descriptor, target in variants
+        ],
+        "annotations": dict(annotations),
+    }

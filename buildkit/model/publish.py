@@ -1,0 +1,79 @@
+"""Reads what the sandbox made of a model, and puts one artifact per target into the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from buildkit import canonical, digests
+from buildkit.model import artifact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from buildkit.lock.types import Lock
+    from buildkit.recipe.types import Recipe
+    from buildkit.records import Descriptor
+    from buildkit.store import Store
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Variants:
+    """The index of a model's variants, and each manifest with its target."""
+
+    index: Descriptor
+    models: tuple[tuple[Descriptor, str], ...]
+
+
+def read(folders: Mapping[str, Path], lock: Lock) -> tuple[artifact.Prepared, Path]:
+    """What the stages left, and the quantised file.
+
+    Args:
+        folders: stage (``float``, ``quantised``, ``accuracy``) → its output folder.
+        lock: names the data.
+    """
+
+    def document(stage: str, name: str) -> dict[str, object]:
+        found: dict[str, object] = canonical.load((folders[stage] / name).read_bytes())
+        return found
+
+    file = folders["quantised"] / "model.onnx"
+    data = {pin.path: pin.sha256 for pin in lock.model.files} | {
+        pin.file: pin.sha256 for host in lock.hosts.values() for pin in host.builder_wheels
+    }
+    prepared = artifact.Prepared(
+        digest=digests.of_file(file),
+        size=file.stat().st_size,
+        signature=document("float", "signature.json"),
+        report=document("quantised", "report.json"),
+        accuracy=document("accuracy", "accuracy.json"),
+        data_digest=digests.of_bytes(canonical.dump(data)),
+    )
+    return prepared, file
+
+
+def put(
+    store: Store,
+    *,
+    recipe: Recipe,
+    lock: Lock,
+    prepared: artifact.Prepared,
+    file: Path,
+    lock_digest: str,
+    epoch: int,
+) -> Variants:
+    """Put one manifest per target and the index of them all; tags nothing."""
+    weight = store.put_file(file, artifact.WEIGHT, digest=prepared.digest)
+    models = []
+    for target in recipe.targets:
+        card = store.put_json(artifact.card(recipe, lock, target, prepared), artifact.WEIGHT_CONFIG)
+        layers = [weight.digest, card.digest]
+        config = store.put_json(
+            artifact.config(recipe, lock, prepared, layers, epoch), artifact.CONFIG
+        )
+        notes = artifact.notes(recipe, lock, target, prepared, lock_digest=lock_digest, epoch=epoch)
+        manifest = artifact.manifest(config, weight, card, notes)
+        models.append((store.put_json(manifest, artifact.MANIFEST), target.name))
+    index = artifact.index(models, artifact.shared_notes(notes))
+    return Variants(index=store.put_json(index, artifact.INDEX), models=tuple(models))
