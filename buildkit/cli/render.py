@@ -113,6 +113,12 @@ class Lines:
         """Something that a person should know."""
         self._say(f"          {lines(text)}")
 
+    def output(self, line: str) -> None:
+        """Show a tool's last line on a terminal; a log has it in the error if there is one."""
+        if self._live and line:
+            print(f"\r\033[K{plain(line)[:100]}", end="", file=sys.stderr, flush=True)
+            self._open = True
+
     def finished(self, name: str, seconds: float) -> None:
         """A stage has ended."""
         if seconds >= 1:

@@ -10,7 +10,7 @@ from buildkit import canonical, digests
 from buildkit.errors import EngineError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -59,6 +59,7 @@ def build(
     base: str | None,
     epoch: int,
     out: Path,
+    say: Callable[[str], None],
 ) -> dict[str, Built]:
     """Build a Dockerfile for every platform at once.
 
@@ -70,6 +71,7 @@ def build(
         base: ``oci-layout://FOLDER@DIGEST`` for the context ``base``, if it is used.
         epoch: ``SOURCE_DATE_EPOCH`` for the steps.
         out: folder for the OCI layout; must not exist.
+        say: told each line that BuildKit prints.
 
     Returns:
         Platform → what was built.
@@ -88,7 +90,7 @@ def build(
         config=builder.config or None,
     )
     try:
-        client.buildx.build(
+        lines = client.buildx.build(
             context,
             file=dockerfile,
             platforms=list(platforms),
@@ -100,7 +102,10 @@ def build(
             sbom=False,
             progress="plain",
             output={"type": "oci", "tar": "false", "dest": str(out), "compression": "uncompressed"},
+            stream_logs=True,
         )
+        for line in lines:
+            say(line.strip())
     except DockerException as error:
         said = "\n  ".join((error.stderr or str(error)).strip().splitlines()[-_MOST_OUTPUT_LINES:])
         msg = f"docker buildx build: exit status {error.return_code}\n  {said}"

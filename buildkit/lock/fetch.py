@@ -79,7 +79,7 @@ def _holds(cache: Path, pin: Pin) -> bool:
     return store.holds(cache, pin.sha256, size)
 
 
-def fetch(  # noqa: PLR0913, PLR0917 - what to bring (three), with what, where to, whom to tell
+def fetch(  # noqa: PLR0917 - what to bring (three), with what, where to, whom to tell
     lock: Lock,
     host_arch: str,
     platforms: Iterable[str],
@@ -239,7 +239,8 @@ def _download(means: _Means, root: apt.AptRoot, pins: Sequence[DebianPin]) -> No
     result = apt.call(
         means.runner, root, ["apt-get", "-q", "download", "--", *words], cwd=folder, check=False
     )
-    absent = []
+    absent: list[DebianPin] = []
+    wrong: list[BuildkitError] = []
     for pin in pins:
         version = pin.version.replace(":", "%3a")
         file = folder / f"{pin.name}_{version}_{pin.architecture}.deb"
@@ -248,9 +249,14 @@ def _download(means: _Means, root: apt.AptRoot, pins: Sequence[DebianPin]) -> No
             continue
         try:
             store.admit(file, pin.sha256, means.cache, what=f"{pin.name} {pin.version}")
+        except DigestError as error:
+            wrong.append(error)
+        else:
+            means.tell.said(pin.name, 1)
         finally:
             file.unlink(missing_ok=True)
-        means.tell.said(pin.name, 1)
+    if wrong:
+        raise _together(wrong)
     if absent:
         said = "\n  ".join(line for line in result.stderr.splitlines() if line[:2] in {"E:", "W:"})
         names = ", ".join(f"{pin.name} {pin.version}" for pin in absent)

@@ -260,6 +260,7 @@ def _app_layers(
         base=below,
         epoch=plan.project.epoch,
         out=scratch / "built",
+        say=progress.output,
     )
 
 

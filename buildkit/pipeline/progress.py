@@ -22,6 +22,9 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """Something that a person should know."""
 
+    def output(self, line: str) -> None:
+        """A line that a tool printed, for those who watch."""
+
     def finished(self, name: str, seconds: float) -> None:
         """A stage has ended."""
 
@@ -36,6 +39,9 @@ class Silent:
         """Do nothing."""
 
     def note(self, text: str) -> None:
+        """Do nothing."""
+
+    def output(self, line: str) -> None:
         """Do nothing."""
 
     def finished(self, name: str, seconds: float) -> None:

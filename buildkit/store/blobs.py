@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DOCUMENT_LIMIT = 4 << 20
 
 _CHUNK = 1 << 20
+_FETCH_AGAIN = "fetch or make the file again, or correct the digest that is asked for"
 _REBUILD = "remove this file and run the build again, it writes the blob anew"
 
 
@@ -88,7 +89,7 @@ class Blobs:
             if digest is None or self.size(digest) == size:
                 found, length = _pump(fd, lambda _: None, file)
                 if digest not in (None, found):
-                    raise _mismatch(str(file), str(digest), found)
+                    raise _mismatch(str(file), str(digest), found, _FETCH_AGAIN)
                 digest = found
                 if self.size(digest) == length:
                     return digest, length
@@ -96,7 +97,7 @@ class Blobs:
             with translated(self._layout.root), Fresh(self._layout.ingest) as fresh:
                 found, length = _pump(fd, fresh.write, file)
                 if found != digest:
-                    raise _mismatch(str(file), digest, found)
+                    raise _mismatch(str(file), digest, found, _FETCH_AGAIN)
                 self._publish(fresh, digest)
         return digest, length
 
@@ -210,12 +211,12 @@ def _source(file: Path) -> Iterator[tuple[int, int]]:
         fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         msg = f"{file}: cannot be read: {error.strerror}"
-        raise StoreError(msg) from error
+        raise StoreError(msg, "check the path and who may read it") from error
     try:
         state = os.fstat(fd)
         if not stat.S_ISREG(state.st_mode):
             msg = f"{file}: not a regular file"
-            raise StoreError(msg)
+            raise StoreError(msg, "name a file")
         yield fd, state.st_size
     finally:
         os.close(fd)
@@ -242,5 +243,5 @@ def _pump(fd: int, write: Callable[[memoryview], object], where: Path) -> tuple[
     return f"sha256:{state.hexdigest()}", length
 
 
-def _mismatch(where: str, expected: str, found: str, remedy: str = "") -> DigestError:
+def _mismatch(where: str, expected: str, found: str, remedy: str) -> DigestError:
     return DigestError(f"{where}: expected {expected}, found {found}", remedy)

@@ -193,7 +193,7 @@ class BlobStore:
             return canonical.load(data)
         except ValueError as error:
             msg = f"{digest}: not strict JSON: {error}"
-            raise StoreError(msg) from error
+            raise StoreError(msg, "`python -m buildkit show` says what it is") from error
 
     def copy(self, digest: str, stream: BinaryIO) -> int:
         """Write a blob to `stream`, piece by piece, and give its size.

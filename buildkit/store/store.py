@@ -219,7 +219,7 @@ class Store(BlobStore):
         if ref is not None:
             if not ref:
                 msg = "the name of an entry cannot be empty"
-                raise StoreError(msg)
+                raise StoreError(msg, "give a name like `digits:1.0.0`")
             wanted[entries.REF_NAME] = ref
         placed: list[entries.Entry] = []
 

@@ -267,7 +267,7 @@ def solve(
     return _pins(runner, root, result, frozenset(exclude))
 
 
-def resolve(  # noqa: PLR0913 - the request has these parts, and two more are where to look
+def resolve(
     runner: Runner,
     suite: str,
     arch: str,

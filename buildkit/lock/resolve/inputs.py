@@ -52,7 +52,7 @@ class Inputs:
     commit: str
 
 
-def resolve_all(  # noqa: PLR0913 - the recipe, the old lock, and the ways to the world
+def resolve_all(
     recipe: Recipe,
     runner: Runner,
     *,

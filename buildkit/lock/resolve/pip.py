@@ -58,9 +58,9 @@ def normalise(name: str) -> str:
 
 
 def release(version: str) -> tuple[int, ...]:
-    """The numbers of a version (PEP 440, release segment), for choosing the lower of two."""
-    found = re.match(r"v?(?:\\d+!)?(\d+(?:\.\d+)*)", version)
-    return tuple(int(part) for part in found[1].split(".")) if found else ()
+    """Epoch and numbers of a version (PEP 440, release segment), for choosing the lower of two."""
+    found = re.match(r"(?:(\d+)!)?(\d+(?:\.\d+)*)", version)
+    return (int(found[1] or 0), *map(int, found[2].split("."))) if found else ()
 
 
 def marker_environment(python: str, machine: str) -> dict[str, str]:
@@ -142,7 +142,7 @@ def platform_options(python_version: str, machine: str, glibc: int = GLIBC) -> l
     ]
 
 
-def resolve(  # noqa: PLR0913, PLR0917 - the request has these parts
+def resolve(  # noqa: PLR0917 - the request has these parts
     runner: Runner,
     python_version: str,
     platform_arch: str,

@@ -22,7 +22,7 @@ _TYPES = {
 }
 
 
-def model(  # noqa: PLR0913 - one argument for each part of a model
+def model(
     nodes: Sequence[onnx.NodeProto],
     inputs: Mapping[str, Sequence[int | str]],
     outputs: Mapping[str, Sequence[int | str] | None],

@@ -431,7 +431,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("op", "domain", "x", "constants", "opset", "attributes"), CASES)
-def test_operators_agree_with_onnx_runtime(  # noqa: PLR0913, PLR0917 - one parameter each
+def test_operators_agree_with_onnx_runtime(  # noqa: PLR0917 - one parameter each
     op: str, domain: str, x: Array, constants: Any, opset: int, attributes: Any
 ) -> None:
     count = 2 if op == "Split" else 1

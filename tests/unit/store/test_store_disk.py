@@ -103,7 +103,7 @@ from buildkit.store import Store, view
 root = Path(sys.argv[1])
 store = Store.create(root / "store")
 first = store.tag(store.put_bytes(b"first", "text/plain"), "first:1")
-subprocess.run(["mount", "-o", "remount,ro", str(root)], check=True)
+subprocess.run(["mount", "-o", "remount,bind,ro", str(root)], check=True)
 
 store = Store.create(root / "store")
 assert store.resolve("first:1") == first

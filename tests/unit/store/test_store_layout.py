@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def no_rights() -> Iterator[None]:
+def no_rights(tmp_path: Path) -> Iterator[None]:  # noqa: ARG001  (made before, with rights)
     before = os.umask(0o777)
     yield
     os.umask(before)

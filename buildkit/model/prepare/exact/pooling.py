@@ -150,7 +150,7 @@ def _layer_normalization(node: Node, x: Float, scale: Float, bias: Float | None 
 
 
 @op("SkipLayerNormalization", domain=MICROSOFT)
-def _skip_layer_normalization(  # noqa: PLR0913, PLR0917 - the operator has that many inputs
+def _skip_layer_normalization(  # noqa: PLR0917 - the operator has that many inputs
     node: Node,
     x: Float,
     skip: Float,
@@ -175,7 +175,7 @@ def _instance_normalization(node: Node, x: Float, scale: Float, bias: Float) -> 
 
 
 @op("BatchNormalization")
-def _batch_normalization(  # noqa: PLR0913, PLR0917 - the operator has that many inputs
+def _batch_normalization(  # noqa: PLR0917 - the operator has that many inputs
     node: Node, x: Float, scale: Float, bias: Float, mean: Float, variance: Float
 ) -> Array:
     """In its form for inference: x (N, C, …) with statistics (C,)."""

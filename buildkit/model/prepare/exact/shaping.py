@@ -130,7 +130,7 @@ def _split(node: Node, x: Array, sizes: Array | None = None) -> tuple[Array, ...
 
 
 @op("Slice")
-def _slice_of(  # noqa: PLR0913, PLR0917 - ONNX gives it that many inputs
+def _slice_of(  # noqa: PLR0917 - ONNX gives it that many inputs
     node: Node,
     x: Array,
     starts: Array | None = None,
