@@ -49,7 +49,7 @@ def _verify(findings: tuple[Finding, ...], *, as_json: bool) -> int:
     if not findings and not as_json:
         print("every blob is what its digest says")
     # What a killed process left is swept by the next `gc` and harms nobody.
-    return 1 if any(item.kind not in ("temporary", "foreign") for item in findings) else 0
+    return 1 if any(item.is_damage for item in findings) else 0
 
 
 def _list(store: Store, *, as_json: bool) -> int:

@@ -60,14 +60,6 @@ def _add_seed(deb: Path, sha256: str, nix: Nix) -> None:
         nix.add_folder(folder, "seed", sha256)
 
 
-def seed_hash(deb: Path) -> str:
-    """Hex digits of the Nix archive of the seed that a package makes."""
-    with tempfile.TemporaryDirectory(prefix="edge-buildkit-") as home:
-        folder = Path(home, "seed")
-        seed.unpack(deb, folder)
-        return nar.nar_sha256(folder)
-
-
 def _add_own_files(recipe: Recipe, lock: Lock, nix: Nix) -> None:
     """Add the files that stand beside the recipe, and a model that comes from another store."""
     for pin in lock.model.files:

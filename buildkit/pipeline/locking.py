@@ -13,7 +13,7 @@ from buildkit.errors import LockError, StoreError
 from buildkit.lock import codec, drift
 from buildkit.lock.resolve import resolve_all
 from buildkit.lock.types import Lock, ModelPins
-from buildkit.pipeline import inputs
+from buildkit.nix import seed
 from buildkit.pipeline import project as projects
 from buildkit.pipeline.nixstage import NixStage, code_digest
 from buildkit.pipeline.progress import Progress, Silent, Stopwatch
@@ -85,11 +85,7 @@ def lock(
     before = _before(recipe, update)
     with watch.stage("resolve", "asking APT and pip what the recipe means"):
         found = resolve_all(
-            recipe,
-            runner,
-            seed_hash=inputs.seed_hash,
-            keep=None if update == [] else before,
-            update=update or (),
+            recipe, runner, seed_hash=seed.seed_hash, keep=before, update=update
         )
     source = recipe.model.source
     model = ModelPins(

@@ -216,7 +216,7 @@ def test_a_dockerfile_may_end_on_the_base(project: Project) -> None:
     dockerfile = project.folder / "app/Dockerfile"
     # The same steps, on the base, and one more that runs a program of each architecture.
     text = dockerfile.read_text().replace("FROM scratch", "FROM base")
-    step = 'RUN ["/usr/bin/python3.11", "-c", "import numpy; open(\'/ran\', \'w\').write(\'1\')"]'
+    step = "RUN [\"/usr/bin/python3.11\", \"-c\", \"import numpy; open('/ran', 'w').write('1')\"]"
     dockerfile.write_text(text.replace("WORKDIR /app", f"{step}\nWORKDIR /app"))
     after = project.build()
     for platform in ("linux/amd64", "linux/arm64"):

@@ -22,17 +22,6 @@ BUILDER_DEBIAN = (
 BUILDER_WHEELS = ("installer", "ml_dtypes", "numpy", "onnx", "onnx_ir", "onnxruntime")
 
 ENGINE_SUITE = "trixie"
-# The launcher and the engine's own scripts need a shell and a few tools; the static busybox has
-# what the others lack (`ip`, `umount`).
-ENGINE_DEBIAN = (
-    "bash",
-    "busybox-static",
-    "containerd",
-    "coreutils",
-    "docker.io",
-    "iptables",
-    "mount",
-    "qemu-user",
-    "runc",
-)
+# With containerd, runc and tini, on which docker.io depends; nothing in the engine needs a shell.
+ENGINE_DEBIAN = ("docker.io", "qemu-user")
 TOOLS_DEBIAN = ("cosign", "docker-buildx", "docker-cli", "oras")
