@@ -12,6 +12,9 @@
     ├── FetchError                2  an input cannot be brought here
     ├── StoreError                2  the store cannot be read or written
     ├── EngineError               2  the BuildKit engine cannot be started or reached
+    ├── MachineError              2  the disk is full, a folder cannot be written, no memory
+    ├── Fault                     2  a mistake in this program
+    ├── Interrupted             130  Ctrl-C; 143 for SIGTERM, 129 for SIGHUP
     └── Refused                   1  decided, and the answer is no
         ├── DriftError            1  recipe and lock no longer agree
         ├── DigestError           1  bytes are not what their digest says
@@ -98,6 +101,26 @@ class StoreError(BuildkitError):
 
 class EngineError(BuildkitError):
     """The BuildKit engine cannot be started or reached."""
+
+
+class MachineError(BuildkitError):
+    """The operating system refused something that no room has better words for."""
+
+
+class Fault(BuildkitError):
+    """A mistake in this program; it decides nothing about what the user wrote."""
+
+
+class Interrupted(BuildkitError):
+    """Someone wants an end.
+
+    Args:
+        signal: its number; a shell shows 128 more as the exit status.
+    """
+
+    def __init__(self, signal: int) -> None:
+        super().__init__("interrupted", "run it again; what is finished is not done twice")
+        self.exit_code = 128 + signal
 
 
 class Refused(BuildkitError):

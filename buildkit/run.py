@@ -10,16 +10,19 @@ import os
 import signal
 import subprocess
 import tempfile
+import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from buildkit.errors import DeadlineError, ToolError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping, Sequence
 
 _TAIL_LINES = 25
+_PATIENCE = 5.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,6 +100,9 @@ def run(
                 start_new_session=True,
             )
         except FileNotFoundError as error:
+            if cwd is not None and not cwd.is_dir():
+                msg = f"{words[0]}: cannot be started in {cwd}: there is no such folder"
+                raise ToolError(msg) from error
             msg = f"{words[0]}: no such program"
             raise ToolError(
                 msg, "run `python -m buildkit doctor` to see what is missing"
@@ -135,13 +141,67 @@ def failure(result: Result) -> str:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a program and its children: first politely, so that it can clean up, then for good."""
-    for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, None)):
-        try:
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
-            break
-        try:
-            process.wait(patience)
-        except subprocess.TimeoutExpired:
-            continue
-    process.wait()
+    if process.returncode is None:
+        _end_all({process.pid})
+        process.wait()
+
+
+@contextmanager
+def tended() -> Iterator[None]:
+    """End every program that the block started when an exception leaves it.
+
+    For libraries that start programs without the runner and forget them on Ctrl-C. Programs that
+    ran before the block are left alone (Linux: proc(5), ``children``).
+    """
+    before = _children()
+    try:
+        yield
+    except BaseException:
+        _end_all(_children() - before)
+        raise
+
+
+def _children() -> set[int]:
+    """The processes that threads of this one have started and that nobody has waited for yet."""
+    found: set[int] = set()
+    for thread in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError):
+            found.update(map(int, thread.read_text(encoding="ascii").split()))
+    return found
+
+
+def _end_all(processes: set[int]) -> None:
+    """End children of ours and the process groups that they lead; whoever started them waits."""
+    try:
+        _signal(processes, signal.SIGTERM)
+        _await(processes)
+    finally:
+        # Also when a second Ctrl-C cuts the patience short. A child that has ended keeps its
+        # number until it is waited for, so what is left of its group can still be named by it.
+        _signal(processes, signal.SIGKILL)
+    _await(processes)
+
+
+def _signal(processes: set[int], number: signal.Signals) -> None:
+    for process in processes:
+        if _state(process) is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                if os.getpgid(process) == process:
+                    os.killpg(process, number)
+                else:
+                    os.kill(process, number)
+
+
+def _await(processes: set[int]) -> None:
+    end = time.monotonic() + _PATIENCE
+    while any(_state(process) is False for process in processes) and time.monotonic() < end:
+        time.sleep(0.002)
+
+
+def _state(process: int) -> bool | None:
+    """Whether a child has ended, and nothing when it is none any more; nobody's wait is spoilt."""
+    how = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    try:
+        return os.waitid(os.P_PID, process, how) is not None
+    except ChildProcessError:
+        return None

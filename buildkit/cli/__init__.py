@@ -1,18 +1,23 @@
 """The command line: one thin file a command; parse, call, render. Nothing else prints.
 
-Exit status: 0 it holds; 1 it does not; 2 it could not be decided; 130 interrupted.
+Exit status: 0 it holds; 1 it does not; 2 it could not be decided; 128 and more: a signal ended it
+(130 Ctrl-C, 143 SIGTERM, 141 whoever read us went away).
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
+import io
 import os
 import sys
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn
 
 from buildkit import __version__, tools
-from buildkit.errors import BuildkitError
+from buildkit.cli import signals
+from buildkit.errors import BuildkitError, Fault, InputError, Interrupted, MachineError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,13 +37,32 @@ COMMANDS = {
 
 _EPILOG = """\
 exit status: 0 it holds; 1 it does not (accuracy too low, digests differ, lock has drifted);
-2 it could not be decided (bad input, a tool is missing, no network); 130 interrupted
+2 it could not be decided (bad input, a tool is missing, no network); 130 interrupted,
+143 ended by SIGTERM
 """
+
+_READER_GONE = 141
+_ROOM = "make room on that disk; the variable TMPDIR names the folder for temporary files"
+_RIGHTS = "check who may write there, and whether it is mounted writable"
+_MACHINE = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EROFS: _RIGHTS,
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are errors like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(message, f"{self.prog} --help")
 
 
 def parser(command: str | None = None) -> argparse.ArgumentParser:
     """The parser, with the arguments of one command, or of all."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="python -m buildkit",
         description="From one recipe to a pinned runtime image and a quantised model.",
         epilog=_EPILOG,
@@ -62,24 +86,81 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and give its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in words
+    _open_streams()
+    try:
+        with signals.raised():
+            return _command(words)
+    except BuildkitError as error:
+        problem = error
+    except KeyboardInterrupt as error:
+        problem = Interrupted(error.number if isinstance(error, signals.Stopped) else 2)
+    except BrokenPipeError:
+        # Whoever read us has seen enough; keep Python from complaining while it exits.
+        _drop_output()
+        return _READER_GONE
+    except OSError as error:
+        problem = MachineError(_what(error), _MACHINE.get(error.errno or 0, ""))
+    except MemoryError:
+        problem = MachineError("there is not enough memory", "end other programs, or add memory")
+    except Exception as error:  # noqa: BLE001 - Python's own exit status for it, 1, would read as "no"
+        import traceback  # noqa: PLC0415 - only for what should never happen
+
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        message = f"{type(error).__name__} at {last.filename}:{last.lineno}: {error}"
+        problem = Fault(message, "this is a mistake in the program: please report it")
+        if not as_json:
+            traceback.print_exc()
+    from buildkit.cli import render  # noqa: PLC0415 - only when there is an error to show
+
+    _drop_output()
+    render.error(problem, as_json=as_json)
+    return problem.exit_code
+
+
+def _command(words: list[str]) -> int:
     command = words[0] if words and words[0] in COMMANDS else None
     options = parser(command or "").parse_args(words)
     # Nix may stand in its own profile, where a fresh shell does not look.
     os.environ["PATH"] = tools.search_path()
     module = importlib.import_module(f"buildkit.cli.{options.command}")
+    status: int = module.run(options)
     try:
-        status: int = module.run(options)
         sys.stdout.flush()
-    except BuildkitError as error:
-        from buildkit.cli import render  # noqa: PLC0415 - only when there is an error to show
-
-        render.error(error, as_json=getattr(options, "json", False))
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("\ninterrupted; nothing was published", file=sys.stderr)
-        return 130
     except BrokenPipeError:
-        # Whoever read us has seen enough; keep Python from complaining while it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        raise
+    except OSError as error:
+        msg = f"standard output cannot be written: {error.strerror}"
+        raise MachineError(
+            msg, "the command itself is done; run it again to see its answer"
+        ) from error
     return status
+
+
+def _open_streams() -> None:
+    """Let every standard stream be there, and print whatever the locale cannot say as escapes."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            # Else the next file that is opened would become our output.
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - a standard stream stays open
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - as above
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    """Forget what is left to print: Python would try to when it exits."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _what(error: OSError) -> str:
+    said = error.strerror or str(error) or type(error).__name__
+    return f"{os.fsdecode(error.filename)}: {said}" if error.filename else said

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     """Build, and show the result."""
     from buildkit.pipeline.build import build  # noqa: PLC0415 - `--help` must not wait for it
 
-    progress = None if options.quiet else render.Lines()
+    progress = render.progress(options)
     result = build(options.recipe, store=options.store, builder=options.builder, progress=progress)
     if options.json:
         render.document(result.to_json())

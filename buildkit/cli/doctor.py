@@ -17,9 +17,7 @@ _MARK = {"ok": "ok", "warn": "warn", "fail": "FAIL"}
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
-        "--online", action="store_true", help="also ask pip's index"
-    )
+    parser.add_argument("--online", action="store_true", help="also ask pip's index")
     parser.add_argument("--json", action="store_true", help="print one JSON object, nothing else")
 
 

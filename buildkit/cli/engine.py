@@ -41,6 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("engine", nargs="?", help="its name (12 hex digits)")
     for action in (start, stop, status):
         action.add_argument("--json", action="store_true", help="print one JSON object")
+        action.set_defaults(quiet=False)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     from buildkit.pipeline import other  # noqa: PLC0415 - `--help` must not wait for it
 
     if options.action == "start":
-        status = other.start_engine(options.recipe, progress=render.Lines())
+        status = other.start_engine(options.recipe, progress=render.progress(options))
         engines = [engine for engine in other.engines() if engine.identity == status.identity]
     else:
         engines = _chosen(other.engines(), options.engine)

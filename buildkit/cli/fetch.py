@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     """Fetch, and say how much was missing."""
     from buildkit.pipeline import other  # noqa: PLC0415 - `--help` must not wait for it
 
-    progress = None if options.quiet else render.Lines()
+    progress = render.progress(options)
     brought = other.fetch(options.recipe, progress=progress)
     if options.json:
         render.document({"fetched": brought})

@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
         else:
             print("recipe and lock agree")
         return 1 if moved else 0
-    progress = None if options.quiet else render.Lines()
+    progress = render.progress(options)
     locked = locking.lock(options.recipe, update=options.update, progress=progress)
     if options.json:
         render.document(

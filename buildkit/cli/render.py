@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from buildkit.errors import BuildkitError, RecipeError
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterable, Sequence
 
 
@@ -85,6 +86,17 @@ def error(problem: BuildkitError, *, as_json: bool) -> None:
     print(lines(f"error: {problem.message}"), file=sys.stderr)
     if problem.remedy:
         print(lines(f"  → {problem.remedy}"), file=sys.stderr)
+
+
+def progress(options: argparse.Namespace) -> Lines | None:
+    """Where a command's progress goes.
+
+    With ``--json`` a script reads standard error too, for the one object that an error is: there
+    progress is only for a terminal.
+    """
+    if options.quiet or (options.json and not sys.stderr.isatty()):
+        return None
+    return Lines()
 
 
 class Lines:

@@ -159,9 +159,10 @@ class Engine:
             self._clear()
             binfmt = preferred_binfmt()
             say(f"starting the BuildKit engine {self.identity} (emulation: {binfmt})")
+            # First, so that an engine that answers always has one, whenever a caller is ended.
+            self._write_client(spec)
             self._launch(spec, binfmt)
             self._await()
-            self._write_client(spec)
         return self.status()
 
     def stop(self) -> bool:

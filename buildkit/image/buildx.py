@@ -90,7 +90,7 @@ def build(
         config=builder.config or None,
     )
     try:
-        lines = client.buildx.build(
+        lines: Any = client.buildx.build(
             context,
             file=dockerfile,
             platforms=list(platforms),

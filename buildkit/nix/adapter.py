@@ -9,10 +9,11 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
 
 from buildkit import canonical
-from buildkit.errors import DigestError, InputError, ToolError
+from buildkit.errors import DigestError, FetchError, InputError, ToolError
 from buildkit.nix import nar
 from buildkit.run import failure
 
@@ -21,13 +22,22 @@ if TYPE_CHECKING:
 
     from buildkit.run import Runner
 
-_DAEMON = Path("/nix/var/nix/daemon-socket/socket")
-_STORE = "/nix/store"
+_STATE = Path("/nix/var/nix")
+_DAEMON = _STATE / "daemon-socket/socket"
 _FEATURES = ("--extra-experimental-features", "nix-command flakes")
 # A stage that refuses its input says so in one JSON line on stderr (exit status 3); Nix puts
 # the derivation's name before it.
 _REFUSAL = re.compile(r'(\{"error": .*\})\s*$')
+# The builder of every input (`nix/default.nix`): Nix starts it only when the input is not there.
+_MISSING = "/missing-input-run-buildkit-fetch"
+_FAILED = re.compile(r"(?:builder for|Cannot build) '[^']*/[0-9a-z]{32}-([^']+)\.drv'")
+# The derivation that runs a script of the user's own, whose output is part of the answer.
+_SCRIPT = "model-trained> "
+_SCRIPT_LINES = 20
+_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _PER_CALL = 200
+
+Mode = Literal["root", "daemon", "own /nix", "chroot store"]
 
 
 def system() -> str:
@@ -40,17 +50,19 @@ class Nix:
 
     Args:
         runner: starts Nix.
-        home: folder for a plain user's own store; used only without root and without a daemon.
+        home: folder for a plain user's own store; used only by the mode ``chroot store``.
+
+    Attributes:
+        mode: with a daemon, through it; else as root, or as the plain user that ``/nix`` belongs
+            to, in ``/nix`` itself; else in a store of one's own, below a folder that the builders
+            see as the root.
     """
 
     def __init__(self, runner: Runner, home: Path) -> None:
         self._runner = runner
-        if _DAEMON.exists():
-            self.mode, self._root = "daemon", None
-        elif os.geteuid() == 0:
-            self.mode, self._root = "root", None
-        else:
-            self.mode, self._root = "chroot store", home
+        self.mode = _mode()
+        self._root = home.absolute() if self.mode == "chroot store" else None
+        self._own_substituters: bool | None = None
 
     def physical(self, path: str) -> Path:
         """Where the files of a store path are on this machine."""
@@ -60,8 +72,12 @@ class Nix:
         """Whether a store path is there; asks the file system alone."""
         return os.path.lexists(self.physical(path))
 
-    def options(self) -> list[str]:
-        """Options that every call gets."""
+    def options(self, *, substitute: bool = False) -> list[str]:
+        """Options that every call gets.
+
+        Args:
+            substitute: ask the public cache too, where the user has not named another.
+        """
         words = [
             *_FEATURES,
             *("--option", "sandbox", "true"),
@@ -72,9 +88,12 @@ class Nix:
         if self.mode == "root":
             # Debian's package makes no build users; the sandbox's own namespaces isolate.
             words += ["--option", "build-users-group", ""]
+        if self.mode == "daemon":
+            # Root would go past it.
+            words += ["--store", "daemon"]
         if self._root is not None:
             words += ["--store", str(self._root)]
-        if not self._has_own_substituters():
+        if not substitute and not self._has_own_substituters():
             # Without one every call would wait for a public cache that has nothing of ours.
             words += ["--option", "substitute", "false"]
         return words
@@ -131,6 +150,7 @@ class Nix:
 
         Raises:
             InputError: a stage refused its input.
+            FetchError: an input is not in the store.
             ToolError: Nix failed otherwise.
         """
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -153,10 +173,32 @@ class Nix:
         path = output if isinstance(output, str) else output["path"]
         return json.loads(self.physical(path).read_text())
 
-    def build_flake(self, reference: str) -> str:
-        """Build an installable of the user's own (``github:…#env``); its store path."""
-        words = ["nix", "build", "--json", "--no-link", reference, *self.options()]
-        output = json.loads(self._run(words))[0]["outputs"]["out"]
+    def build_flake(self, reference: str, folder: Path) -> str:
+        """Build an installable of the user's own (``github:…#env``, ``path:./env#env``).
+
+        Args:
+            reference: what to build; its inputs must be in its ``flake.lock``.
+            folder: where a relative ``path:`` starts.
+
+        Returns:
+            Its store path.
+
+        Raises:
+            ToolError: there is no such flake, or it does not build.
+        """
+        place, mark, attribute = reference.partition("#")
+        if place.startswith("path:."):
+            path, question, query = place.removeprefix("path:").partition("?")
+            there = os.path.normpath(folder.absolute() / path)
+            place = f"path:{quote(there)}{question}{query}"
+        command = ["nix", "build", "--json", "--no-link", "--no-update-lock-file"]
+        # Nothing of ours: what it is made of may well be in the public cache.
+        words = [*command, place + mark + attribute, *self.options(substitute=True)]
+        result = self._runner(words, check=False)
+        if result.code != 0:
+            msg = f"builder = {reference!r} cannot be built: {failure(result)}"
+            raise ToolError(msg, "name a flake whose package has bin/python3; see docs/nix.md")
+        output = json.loads(result.stdout)[0]["outputs"]["out"]
         return str(output if isinstance(output, str) else output["path"])
 
     def closure(self, path: str) -> tuple[str, ...]:
@@ -168,21 +210,41 @@ class Nix:
         return self._runner(list(words)).text
 
     def _has_own_substituters(self) -> bool:
-        words = ["nix", "show-config", "--json", *_FEATURES]
-        result = self._runner(words, check=False)
-        if result.code != 0:
-            return False
-        setting = json.loads(result.stdout).get("substituters", {})
-        return bool(setting.get("value") != setting.get("defaultValue"))
+        if self._own_substituters is None:
+            words = ["nix", "show-config", "--json", *_FEATURES]
+            result = self._runner(words, check=False)
+            setting = json.loads(result.stdout).get("substituters", {}) if result.code == 0 else {}
+            self._own_substituters = setting.get("value") != setting.get("defaultValue")
+        return self._own_substituters
 
     @staticmethod
     def _explain(log: str) -> None:
         """Raise what a stage said of its input, if one did."""
-        for line in log.splitlines():
+        lines = [_COLOUR.sub("", line) for line in log.splitlines()]
+        for line in lines:
             match = _REFUSAL.search(line)
             if match is not None:
                 try:
                     said = json.loads(match[1])
                 except ValueError:
                     continue
-                raise InputError(said["error"], said.get("remedy", ""))
+                output = _output_of_script(lines) if line.startswith(_SCRIPT) else []
+                raise InputError("\n  ".join([said["error"], *output]), said.get("remedy", ""))
+        if any(_MISSING in line for line in lines):
+            names = sorted({match[1] for line in lines for match in _FAILED.finditer(line)})
+            msg = f"inputs of the lock are not in the Nix store: {', '.join(names) or 'some'}"
+            raise FetchError(msg, "bring them: python -m buildkit fetch RECIPE")
+
+
+def _mode() -> Mode:
+    if os.geteuid() != 0 and os.access(_STATE, os.R_OK | os.W_OK):
+        return "own /nix"
+    if _DAEMON.exists():
+        return "daemon"
+    return "root" if os.geteuid() == 0 else "chroot store"
+
+
+def _output_of_script(lines: list[str]) -> list[str]:
+    """The end of what the user's script printed before it was refused."""
+    said = [line.removeprefix(_SCRIPT).rstrip() for line in lines if line.startswith(_SCRIPT)]
+    return [line for line in said if line and not _REFUSAL.search(line)][-_SCRIPT_LINES:]

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from buildkit import canonical, digests
-from buildkit.errors import AccuracyError, DigestError, DriftError
+from buildkit.errors import AccuracyError, DigestError, DriftError, InputError, StoreError
 from buildkit.image import assemble, buildx, context, media
 from buildkit.lock import codec, drift
 from buildkit.model import publish
 from buildkit.pipeline import project as projects
+from buildkit.pipeline import sources
 from buildkit.pipeline.engines import Engines
 from buildkit.pipeline.nixstage import NixStage, code_digest
 from buildkit.pipeline.progress import Progress, Silent, Stopwatch
 from buildkit.pipeline.results import BuildResult, Model, PlatformImage
 from buildkit.recipe import load
-from buildkit.run import run
+from buildkit.run import run, tended
 from buildkit.store import Store
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from buildkit.model.artifact import Prepared
     from buildkit.pipeline.project import Project
     from buildkit.recipe import Recipe
+    from buildkit.records import Descriptor
     from buildkit.run import Runner
 
 RECORD = "application/vnd.edge-buildkit.build.v1+json"
@@ -88,7 +90,8 @@ def build(
     watch = Stopwatch(progress or Silent())
     with watch.stage("check", "reading recipe and lock"):
         plan = _plan(recipe_file, builder, runner)
-        home = store or plan.project.work / "store"
+        # Absolute, because BuildKit and whoever reads the result may stand in another folder.
+        home = (store or plan.project.work / "store").absolute()
         key = plan.key
         made = _made(home, key)
     if made is not None:
@@ -124,25 +127,39 @@ def _made(home: Path, key: str) -> dict[str, Any] | None:
     entry = store.find({BUILD_KEY: key})
     if entry is None:
         return None
-    record: dict[str, Any] = store.read_json(store.read_json(entry.digest)["layers"][0]["digest"])
-    wanted = [record["image"]["digest"], *(model["digest"] for model in record["models"])]
-    return record if all(_whole(store, digest) for digest in wanted) else None
+    try:
+        layer = store.read_json(entry.digest)["layers"][0]
+        record: dict[str, Any] = store.read_json(layer["digest"])
+        wanted = [record["image"]["digest"], *(model["digest"] for model in record["models"])]
+        since = store.path(entry.digest).stat().st_mtime_ns
+        return record if all(_whole(store, digest, since) for digest in wanted) else None
+    except (DigestError, StoreError):
+        # A build writes damaged blobs anew.
+        return None
 
 
-def _whole(store: Store, digest: str) -> bool:
-    """Whether a manifest and all that it names are there with the right sizes."""
+def _whole(store: Store, digest: str, since: int) -> bool:
+    """Whether a manifest is right and all that it names is there.
+
+    To hash every layer would cost more than all the rest of a build that has nothing to do: only
+    those with other times than the build left are. `show --verify` hashes them all.
+    """
     if not store.has(digest):
         return False
     document = store.read_json(digest)
     below = [*document.get("layers", []), *([document["config"]] if "config" in document else [])]
-    if any(not _there(store, item) for item in below):
+    if any(not _there(store, item, since) for item in below):
         return False
-    return all(_whole(store, item["digest"]) for item in document.get("manifests", []))
+    return all(_whole(store, item["digest"], since) for item in document.get("manifests", []))
 
 
-def _there(store: Store, item: dict[str, Any]) -> bool:
+def _there(store: Store, item: dict[str, Any], since: int) -> bool:
+    path = store.path(item["digest"])
     try:
-        return store.path(item["digest"]).stat().st_size == int(item["size"])
+        state = path.stat()
+        if state.st_size != int(item["size"]):
+            return False
+        return state.st_mtime_ns <= since or digests.of_file(path) == item["digest"]
     except OSError:
         return False
 
@@ -226,13 +243,32 @@ def _make(plan: _Plan, store: Store, key: str, watch: Stopwatch, runner: Runner)
             seconds={},
         )
         record = result.reproducible()
+        kept: list[tuple[bytes, str] | Descriptor] = [(canonical.dump(record), RECORD)]
+        kept += _origin(plan, store, key)
         store.tag(variants.index, f"{recipe.name}-model:{recipe.version}")
         store.tag(image.index, f"{recipe.name}:{recipe.version}")
         # Last, because it is what the next build looks for.
-        store.attach(
-            image.index, RECORD, [(canonical.dump(record), RECORD)], annotations={BUILD_KEY: key}
-        )
+        store.attach(image.index, RECORD, kept, annotations={BUILD_KEY: key})
     return record
+
+
+def _origin(plan: _Plan, store: Store, key: str) -> list[Descriptor]:
+    """Put the lock and the sources, which stay with the result.
+
+    Raises:
+        InputError: a source was changed since the build began.
+    """
+    facts = {
+        "revision": plan.project.revision,
+        "epoch": plan.project.epoch,
+        "code": code_digest(),
+        "builder": plan.builder,
+    }
+    listed, files = sources.put(store, plan.recipe, plan.lock, facts)
+    if plan.key != key:
+        msg = f"{plan.recipe.folder.name}: a file was changed while it was built"
+        raise InputError(msg, "run the build again")
+    return [store.put_bytes(codec.dump(plan.lock), sources.LOCK), listed, *files]
 
 
 def _app_layers(
@@ -252,16 +288,19 @@ def _app_layers(
     below = None
     if context.uses_base(dockerfile):
         below = f"oci-layout://{store.root}@{base.index.digest}"
-    return buildx.build(
-        Engines(runner).builder(plan.builder, nix, progress),
-        context=scratch / "context",
-        dockerfile=scratch / "Dockerfile",
-        platforms=recipe.platforms,
-        base=below,
-        epoch=plan.project.epoch,
-        out=scratch / "built",
-        say=progress.output,
-    )
+    chosen = Engines(runner).builder(plan.builder, nix, progress)
+    # The library that starts buildx leaves it running on Ctrl-C, with `scratch` in its hands.
+    with tended():
+        return buildx.build(
+            chosen,
+            context=scratch / "context",
+            dockerfile=scratch / "Dockerfile",
+            platforms=recipe.platforms,
+            base=below,
+            epoch=plan.project.epoch,
+            out=scratch / "built",
+            say=progress.output,
+        )
 
 
 def _labels(plan: _Plan, model_digest: str) -> dict[str, str]:

@@ -84,9 +84,7 @@ def lock(
     recipe = load(recipe_file)
     before = _before(recipe, update)
     with watch.stage("resolve", "asking APT and pip what the recipe means"):
-        found = resolve_all(
-            recipe, runner, seed_hash=seed.seed_hash, keep=before, update=update
-        )
+        found = resolve_all(recipe, runner, seed_hash=seed.seed_hash, keep=before, update=update)
     source = recipe.model.source
     model = ModelPins(
         files=found.files,

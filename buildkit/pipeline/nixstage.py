@@ -121,5 +121,7 @@ class NixStage:
         if isinstance(source, ArtifactSource):
             arguments["artifact"] = inputs.artifact_file(self.recipe, source)[1]
         if self.recipe.builder is not None:
-            arguments["builder"] = self.nix.build_flake(self.recipe.builder)
+            arguments["builder"] = self.nix.build_flake(
+                self.recipe.builder, self.recipe.folder
+            )
         return arguments

@@ -58,16 +58,13 @@ class Blobs:
     def put(self, data: bytes) -> str:
         """Write `data` unless it is there, and give its digest.
 
-        What is there is compared byte by byte when it is small enough to be a manifest, and by
-        size when it is larger; a damaged blob is replaced.
+        What is there is hashed again, and replaced when it is damaged.
 
         Raises:
             StoreError: the disk is full, or the like.
         """
         digest = digests.of_bytes(data)
-        if self.size(digest) == len(data) and (
-            len(data) > DOCUMENT_LIMIT or self._holds(digest, data)
-        ):
+        if self._is_sound(digest, len(data)):
             return digest
         with translated(self._layout.root), Fresh(self._layout.ingest) as fresh:
             fresh.write(data)
@@ -77,7 +74,8 @@ class Blobs:
     def put_file(self, file: Path, digest: str | None) -> tuple[str, int]:
         """Copy the content of `file` unless it is there, and give digest and size.
 
-        Without `digest` a new file is read twice: once for its name, once for the copy.
+        What is there is hashed again, and replaced when it is damaged. Without `digest` a new file
+        is read twice: once for its name, once for the copy.
 
         Raises:
             DigestError: the content is not what `digest` says; nothing is kept.
@@ -91,7 +89,7 @@ class Blobs:
                 if digest not in (None, found):
                     raise _mismatch(str(file), str(digest), found, _FETCH_AGAIN)
                 digest = found
-                if self.size(digest) == length:
+                if self._is_sound(digest, length):
                     return digest, length
                 os.lseek(fd, 0, os.SEEK_SET)
             with translated(self._layout.root), Fresh(self._layout.ingest) as fresh:
@@ -189,9 +187,9 @@ class Blobs:
         """
         self._layout.blob(digest).unlink(missing_ok=True)
 
-    def _holds(self, digest: str, data: bytes) -> bool:
+    def _is_sound(self, digest: str, size: int) -> bool:
         try:
-            return self.read(digest, len(data)) == data
+            return self.size(digest) == size == self.copy(digest, lambda _: None)
         except (DigestError, StoreError):
             return False
 

@@ -107,7 +107,7 @@ class Store(BlobStore):
         self,
         subject: Descriptor,
         artifact_type: str,
-        blobs: Sequence[tuple[bytes, str]],
+        blobs: Sequence[tuple[bytes, str] | Descriptor],
         *,
         annotations: Mapping[str, str] | None = None,
     ) -> Descriptor:
@@ -116,7 +116,7 @@ class Store(BlobStore):
         Args:
             subject: manifest or index that is in the store.
             artifact_type: media type of what is said.
-            blobs: the layers, each with its media type.
+            blobs: the layers: bytes with their media type, or what was put before.
             annotations: of the artifact's manifest, and of its entry.
 
         Returns:
@@ -127,7 +127,7 @@ class Store(BlobStore):
         """
         with self.lease():
             self._must_have(subject)
-            layers = [self.put_bytes(data, media_type) for data, media_type in blobs]
+            layers = [self.put_bytes(*each) if isinstance(each, tuple) else each for each in blobs]
             self.put_bytes(EMPTY_BLOB, EMPTY_TYPE)
             data = artifact(
                 artifact_type=artifact_type,
