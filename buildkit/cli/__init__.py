@@ -29,6 +29,7 @@ COMMANDS = {
     "lock": "pin every input of a recipe; report or move pins",
     "fetch": "bring every input of a lock, so that a build needs no network",
     "build": "build the image and the model of a recipe",
+    "rebuild": "make an artifact again from scratch, and compare digest by digest",
     "show": "list a store, or one artifact with all that hangs on it",
     "gc": "delete what nothing in a store refers to",
     "engine": "start, stop or look at the pinned BuildKit engine",

@@ -50,7 +50,8 @@ class Nix:
 
     Args:
         runner: starts Nix.
-        home: folder for a plain user's own store; used only by the mode ``chroot store``.
+        home: folder for a store of one's own; used only by the mode ``chroot store``.
+        apart: use that mode whatever the machine offers, so that nothing made before is found.
 
     Attributes:
         mode: with a daemon, through it; else as root, or as the plain user that ``/nix`` belongs
@@ -58,9 +59,9 @@ class Nix:
             see as the root.
     """
 
-    def __init__(self, runner: Runner, home: Path) -> None:
+    def __init__(self, runner: Runner, home: Path, *, apart: bool = False) -> None:
         self._runner = runner
-        self.mode = _mode()
+        self.mode: Mode = "chroot store" if apart else _mode()
         self._root = home.absolute() if self.mode == "chroot store" else None
         self._own_substituters: bool | None = None
 
@@ -85,7 +86,7 @@ class Nix:
             *("--option", "sandbox-paths", ""),
             *("--option", "warn-dirty", "false"),
         ]
-        if self.mode == "root":
+        if self.mode != "daemon" and os.geteuid() == 0:
             # Debian's package makes no build users; the sandbox's own namespaces isolate.
             words += ["--option", "build-users-group", ""]
         if self.mode == "daemon":

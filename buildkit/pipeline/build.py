@@ -8,24 +8,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from buildkit import canonical, digests
-from buildkit.errors import AccuracyError, DigestError, DriftError, InputError, StoreError
+from buildkit.errors import AccuracyError, DigestError, InputError, StoreError
 from buildkit.image import assemble, buildx, context, media
-from buildkit.lock import codec, drift
+from buildkit.lock import codec
 from buildkit.model import publish
-from buildkit.pipeline import project as projects
+from buildkit.pipeline import plan as plans
 from buildkit.pipeline import sources
 from buildkit.pipeline.engines import Engines
 from buildkit.pipeline.nixstage import NixStage, code_digest
 from buildkit.pipeline.progress import Progress, Silent, Stopwatch
 from buildkit.pipeline.results import BuildResult, Model, PlatformImage
-from buildkit.recipe import load
 from buildkit.run import run, tended
 from buildkit.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from buildkit.lock.types import Lock
     from buildkit.model.artifact import Prepared
-    from buildkit.pipeline.project import Project
+    from buildkit.pipeline.plan import Plan
     from buildkit.recipe import Recipe
     from buildkit.records import Descriptor
     from buildkit.run import Runner
@@ -35,36 +36,16 @@ BUILD_KEY = "io.edge-buildkit.build.key"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Plan:
-    """Everything that decides what a build gives, and the digest of it."""
+class Apart:
+    """A place where everything is made anew, sharing nothing with earlier builds.
 
-    recipe: Recipe
-    lock: Lock
-    lock_digest: str
-    project: Project
-    builder: str | None
+    Attributes:
+        work: folder for links and for a Nix store.
+        engine: name of an engine of its own.
+    """
 
-    @property
-    def dockerfile(self) -> Path:
-        return self.recipe.folder / self.recipe.image.dockerfile
-
-    @property
-    def nix_key(self) -> str:
-        parts = {"recipe": self.recipe.digest, "lock": self.lock_digest, "code": code_digest()}
-        return digests.of_bytes(canonical.dump(parts))
-
-    @property
-    def key(self) -> str:
-        parts = {
-            "nix": self.nix_key,
-            "context": context.digest(
-                self.recipe.folder / self.recipe.image.context, self.dockerfile
-            ),
-            "revision": self.project.revision,
-            "epoch": self.project.epoch,
-            "builder": self.builder,
-        }
-        return digests.of_bytes(canonical.dump(parts))
+    work: Path
+    engine: str
 
 
 def build(
@@ -89,7 +70,7 @@ def build(
     """
     watch = Stopwatch(progress or Silent())
     with watch.stage("check", "reading recipe and lock"):
-        plan = _plan(recipe_file, builder, runner)
+        plan = plans.plan(recipe_file, builder, runner)
         # Absolute, because BuildKit and whoever reads the result may stand in another folder.
         home = (store or plan.project.work / "store").absolute()
         key = plan.key
@@ -98,25 +79,8 @@ def build(
         return BuildResult.from_record(made, store=home, cached=True, seconds=watch.seconds)
     shelf = Store.create(home)
     with shelf.lease():
-        record = _make(plan, shelf, key, watch, runner)
+        record = make(plan, shelf, key, watch=watch, runner=runner)
     return BuildResult.from_record(record, store=home, cached=False, seconds=watch.seconds)
-
-
-def _plan(recipe_file: Path, builder: str | None, runner: Runner) -> _Plan:
-    recipe = load(recipe_file)
-    lock = codec.load(recipe.lock_file)
-    moved = drift.drift(recipe, lock)
-    if moved:
-        listed = "".join(f"\n  {item.message}" for item in moved)
-        msg = f"{recipe.lock_file.name} does not belong to this recipe any more:{listed}"
-        raise DriftError(msg, f"python -m buildkit lock {recipe_file}")
-    return _Plan(
-        recipe=recipe,
-        lock=lock,
-        lock_digest=codec.digest(lock),
-        project=projects.examine(recipe, runner),
-        builder=builder,
-    )
 
 
 def _made(home: Path, key: str) -> dict[str, Any] | None:
@@ -164,95 +128,170 @@ def _there(store: Store, item: dict[str, Any], since: int) -> bool:
         return False
 
 
-def _make(plan: _Plan, store: Store, key: str, watch: Stopwatch, runner: Runner) -> dict[str, Any]:
-    recipe, lock = plan.recipe, plan.lock
-    nix = NixStage(recipe, lock, work=plan.project.work, runner=runner, progress=watch.progress)
+def make(
+    plan: Plan,
+    store: Store,
+    key: str,
+    *,
+    watch: Stopwatch,
+    runner: Runner,
+    apart: Apart | None = None,
+) -> dict[str, Any]:
+    """Run every stage.
+
+    Args:
+        plan: what to make.
+        store: where to publish; the caller holds its lease.
+        key: digest of the plan when the build began.
+        watch: times the stages.
+        runner: starts other programs.
+        apart: where to make everything anew.
+
+    Returns:
+        The reproducible part of the result (`BuildResult.reproducible`).
+    """
+    nix = NixStage(
+        plan.recipe,
+        plan.lock,
+        work=apart.work if apart else plan.project.work,
+        runner=runner,
+        progress=watch.progress,
+        apart=apart is not None,
+    )
     with watch.stage("fetch", "bringing inputs"):
         nix.fetch()
     with watch.stage("nix", "layers and model in the sandbox"):
         paths = nix.paths("build", plan.nix_key)
     with watch.stage("model", "checking the model"):
-        prepared, model_file = publish.read(
-            {name: nix.nix.physical(path) for name, path in paths["model"].items()}, lock
-        )
-        _hold_to_lock(lock, prepared, nix.nix.physical(paths["model"]["float"]))
-        _hold_to_golden(recipe, prepared)
-        variants = publish.put(
-            store,
-            recipe=recipe,
-            lock=lock,
-            prepared=prepared,
-            file=model_file,
-            lock_digest=plan.lock_digest,
-            epoch=plan.project.epoch,
-        )
+        prepared, variants = _models(plan, store, nix, paths["model"])
     with watch.stage("image", "app layers with BuildKit, grafted"):
-        layers = {
-            platform: {kind: nix.nix.physical(path) for kind, path in kinds.items()}
-            for platform, kinds in paths["layers"].items()
-        }
-        base = assemble.put_base(store, layers)
-        with tempfile.TemporaryDirectory(prefix="edge-buildkit-") as scratch:
-            built = _app_layers(
-                plan,
-                store,
-                base,
-                nix=nix,
-                scratch=Path(scratch),
-                runner=runner,
-                progress=watch.progress,
-            )
-            image = assemble.put_image(
-                store,
-                base,
-                assemble.normalise(
-                    built,
-                    base,
-                    plan.dockerfile.read_bytes(),
-                    packer=paths["packer"],
-                    physical=nix.nix.physical,
-                    epoch=plan.project.epoch,
-                    scratch=Path(scratch),
-                    runner=runner,
-                ),
-                labels=_labels(plan, variants.index.digest),
-                epoch=plan.project.epoch,
-            )
-    with watch.stage("store", "publishing"):
-        result = BuildResult(
-            recipe={"name": recipe.name, "version": recipe.version, "digest": recipe.digest},
-            lock_digest=plan.lock_digest,
-            image_digest=image.index.digest,
-            platforms=tuple(
-                PlatformImage(platform=item.platform, digest=item.digest, size=item.size)
-                for item in image.platforms
-            ),
-            models=tuple(
-                Model(
-                    target=target,
-                    digest=descriptor.digest,
-                    file_sha256=digests.hex_of(prepared.digest),
-                    size=prepared.size,
-                    float_accuracy=prepared.accuracy["float"],
-                    quantised_accuracy=prepared.accuracy["quantised"],
-                )
-                for descriptor, target in variants.models
-            ),
-            store=store.root,
-            cached=False,
-            seconds={},
+        engines = Engines(runner, apart.engine if apart else None)
+        builder = engines.builder(plan.builder, nix, watch.progress)
+        image = _image(
+            plan,
+            store,
+            nix,
+            paths,
+            builder=builder,
+            labels=_labels(plan, variants.index.digest),
+            runner=runner,
+            progress=watch.progress,
         )
-        record = result.reproducible()
+    with watch.stage("store", "publishing"):
+        record = _result(plan, store, image, variants, prepared).reproducible()
         kept: list[tuple[bytes, str] | Descriptor] = [(canonical.dump(record), RECORD)]
         kept += _origin(plan, store, key)
-        store.tag(variants.index, f"{recipe.name}-model:{recipe.version}")
-        store.tag(image.index, f"{recipe.name}:{recipe.version}")
+        name, version = plan.recipe.name, plan.recipe.version
+        store.tag(variants.index, f"{name}-model:{version}")
+        store.tag(image.index, f"{name}:{version}")
         # Last, because it is what the next build looks for.
         store.attach(image.index, RECORD, kept, annotations={BUILD_KEY: key})
     return record
 
 
-def _origin(plan: _Plan, store: Store, key: str) -> list[Descriptor]:
+def _models(
+    plan: Plan, store: Store, nix: NixStage, paths: Mapping[str, str]
+) -> tuple[Prepared, publish.Variants]:
+    """Hold the model to its lock and to its golden inputs, then put it."""
+    folders = {name: nix.nix.physical(path) for name, path in paths.items()}
+    prepared, file = publish.read(folders, plan.lock)
+    _hold_to_lock(plan.lock, prepared, folders["float"])
+    _hold_to_golden(plan.recipe, prepared)
+    variants = publish.put(
+        store,
+        recipe=plan.recipe,
+        lock=plan.lock,
+        prepared=prepared,
+        file=file,
+        lock_digest=plan.lock_digest,
+        epoch=plan.project.epoch,
+    )
+    return prepared, variants
+
+
+def _image(
+    plan: Plan,
+    store: Store,
+    nix: NixStage,
+    paths: Mapping[str, Any],
+    *,
+    builder: buildx.Builder,
+    labels: Mapping[str, str],
+    runner: Runner,
+    progress: Progress,
+) -> assemble.Image:
+    """Build the app layers and graft them onto the layers that Nix made."""
+    layers = {
+        platform: {kind: nix.nix.physical(path) for kind, path in kinds.items()}
+        for platform, kinds in paths["layers"].items()
+    }
+    base = assemble.put_base(store, layers)
+    dockerfile = plan.dockerfile.read_bytes()
+    epoch = plan.project.epoch
+    with tempfile.TemporaryDirectory(prefix="edge-buildkit-") as name:
+        scratch = Path(name)
+        context.stage(plan.recipe.folder / plan.recipe.image.context, scratch / "context", epoch)
+        (scratch / "Dockerfile").write_bytes(dockerfile)
+        below = f"oci-layout://{store.root}@{base.index.digest}"
+        # The library that starts buildx leaves it running on Ctrl-C, with `scratch` in its hands.
+        with tended():
+            built = buildx.build(
+                builder,
+                context=scratch / "context",
+                dockerfile=scratch / "Dockerfile",
+                platforms=plan.recipe.platforms,
+                base=below if context.uses_base(dockerfile) else None,
+                epoch=epoch,
+                out=scratch / "built",
+                say=progress.output,
+            )
+        app = assemble.normalise(
+            built,
+            base,
+            dockerfile,
+            packer=paths["packer"],
+            physical=nix.nix.physical,
+            epoch=epoch,
+            scratch=scratch,
+            runner=runner,
+        )
+        return assemble.put_image(store, base, app, labels=labels, epoch=epoch)
+
+
+def _result(
+    plan: Plan,
+    store: Store,
+    image: assemble.Image,
+    variants: publish.Variants,
+    prepared: Prepared,
+) -> BuildResult:
+    recipe = plan.recipe
+    return BuildResult(
+        recipe={"name": recipe.name, "version": recipe.version, "digest": recipe.digest},
+        lock_digest=plan.lock_digest,
+        image_digest=image.index.digest,
+        platforms=tuple(
+            PlatformImage(platform=item.platform, digest=item.digest, size=item.size)
+            for item in image.platforms
+        ),
+        models=tuple(
+            Model(
+                target=target,
+                digest=descriptor.digest,
+                file_sha256=digests.hex_of(prepared.digest),
+                size=prepared.size,
+                float_accuracy=prepared.accuracy["float"],
+                quantised_accuracy=prepared.accuracy["quantised"],
+            )
+            for descriptor, target in variants.models
+        ),
+        store=store.root,
+        cached=False,
+        seconds={},
+    )
+
+
+def _origin(plan: Plan, store: Store, key: str) -> list[Descriptor]:
     """Put the lock and the sources, which stay with the result.
 
     Raises:
@@ -271,39 +310,7 @@ def _origin(plan: _Plan, store: Store, key: str) -> list[Descriptor]:
     return [store.put_bytes(codec.dump(plan.lock), sources.LOCK), listed, *files]
 
 
-def _app_layers(
-    plan: _Plan,
-    store: Store,
-    base: assemble.Base,
-    *,
-    nix: NixStage,
-    scratch: Path,
-    runner: Runner,
-    progress: Progress,
-) -> dict[str, buildx.Built]:
-    recipe = plan.recipe
-    context.stage(recipe.folder / recipe.image.context, scratch / "context", plan.project.epoch)
-    dockerfile = plan.dockerfile.read_bytes()
-    (scratch / "Dockerfile").write_bytes(dockerfile)
-    below = None
-    if context.uses_base(dockerfile):
-        below = f"oci-layout://{store.root}@{base.index.digest}"
-    chosen = Engines(runner).builder(plan.builder, nix, progress)
-    # The library that starts buildx leaves it running on Ctrl-C, with `scratch` in its hands.
-    with tended():
-        return buildx.build(
-            chosen,
-            context=scratch / "context",
-            dockerfile=scratch / "Dockerfile",
-            platforms=recipe.platforms,
-            base=below,
-            epoch=plan.project.epoch,
-            out=scratch / "built",
-            say=progress.output,
-        )
-
-
-def _labels(plan: _Plan, model_digest: str) -> dict[str, str]:
+def _labels(plan: Plan, model_digest: str) -> dict[str, str]:
     recipe = plan.recipe
     labels = {
         media.TITLE: recipe.name,

@@ -18,10 +18,16 @@ if TYPE_CHECKING:
 
 
 class Engines:
-    """Finds and starts engines."""
+    """Finds and starts engines.
 
-    def __init__(self, runner: Runner) -> None:
+    Args:
+        runner: starts the launcher.
+        apart: name of an engine that nothing else shares; the one that a lock pins when absent.
+    """
+
+    def __init__(self, runner: Runner, apart: str | None = None) -> None:
         self._runner = runner
+        self._apart = apart
 
     def spec(self, nix: NixStage) -> EngineSpec:
         """What the engine of a lock is made of; Nix makes it when it is not there yet."""
@@ -41,7 +47,7 @@ class Engines:
     def start(self, nix: NixStage, progress: Progress) -> Engine:
         """The running engine of a lock."""
         spec = self.spec(nix)
-        engine = Engine(spec.identity, self._runner)
+        engine = Engine(self._apart or spec.identity, self._runner)
         engine.start(spec, progress.note)
         return engine
 

@@ -60,14 +60,22 @@ class NixStage:
         work: the project's ``.buildkit`` folder; links that keep results are under ``nix``.
         runner: starts Nix.
         progress: told when inputs are brought.
+        apart: make everything anew, in a Nix store below `work`.
     """
 
     def __init__(
-        self, recipe: Recipe, lock: Lock, *, work: Path, runner: Runner, progress: Progress
+        self,
+        recipe: Recipe,
+        lock: Lock,
+        *,
+        work: Path,
+        runner: Runner,
+        progress: Progress,
+        apart: bool = False,
     ) -> None:
         self.recipe = recipe
         self.lock = lock
-        self.nix = Nix(runner, work / "nix-store")
+        self.nix = Nix(runner, work / "nix-store", apart=apart)
         self._links = work / "nix"
         self._runner = runner
         self._progress = progress
@@ -121,7 +129,5 @@ class NixStage:
         if isinstance(source, ArtifactSource):
             arguments["artifact"] = inputs.artifact_file(self.recipe, source)[1]
         if self.recipe.builder is not None:
-            arguments["builder"] = self.nix.build_flake(
-                self.recipe.builder, self.recipe.folder
-            )
+            arguments["builder"] = self.nix.build_flake(self.recipe.builder, self.recipe.folder)
         return arguments

@@ -55,7 +55,8 @@ def init(folder: Path, name: str) -> tuple[Path, ...]:
     files = {folder / "recipe.toml": template(name).encode()}
     for source in sorted(example.rglob("*")):
         path = source.relative_to(example)
-        if source.is_file() and not set(path.parts) & set(_NOT_COPIED):
+        hidden = any(part.startswith(".") for part in path.parts)
+        if source.is_file() and not hidden and not set(path.parts) & set(_NOT_COPIED):
             files[folder / path] = source.read_bytes()
     there = [file for file in files if file.exists()]
     if there:
