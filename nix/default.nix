@@ -63,16 +63,17 @@ let
   # The Python that everything of ours runs with: the lock's, or that of an environment which
   # the recipe names (it must bring installer, numpy, onnx and onnxruntime).
   library = "${builder}/usr/lib/${host.triplet}";
+  own = {
+    command = [ "${library}/${host.loader}" "--library-path" library "${builder}/usr/bin/python3.11" ];
+    home = "${builder}/usr";
+    path = [ "${site}" ];
+  };
   interpreter =
     if arguments ? builder then {
       command = [ "${builtins.storePath arguments.builder}/bin/python3" ];
       home = "";
       path = [ ];
-    } else {
-      command = [ "${library}/${host.loader}" "--library-path" library "${builder}/usr/bin/python3.11" ];
-      home = "${builder}/usr";
-      path = [ "${site}" ];
-    };
+    } else own;
 
   # One thread, one hash seed, one locale: what a machine has must not reach the result.
   python = code: name: environment: words: derivation ({
@@ -87,6 +88,8 @@ let
     LC_ALL = "C.UTF-8";
     TZ = "UTC";
     HOME = "/homeless";
+    # The official Linux builds of ONNX Runtime report to their maker unless told not to.
+    ORT_DISABLE_TELEMETRY = "1";
   } // environment);
 
   json = name: value: builtins.toFile name (builtins.toJSON value);
@@ -138,10 +141,13 @@ let
 
 in {
   inherit seed builder site layers engine tools model;
+  # For the checks and apps of `outputs.nix`.
+  inherit host interpreter shell python pack prepare;
   # What a build takes from Nix.
   build = paths "build" {
-    # What packs the app layers that BuildKit makes; it runs after Nix, outside the sandbox.
-    packer = interpreter // { path = [ "${pack}" ] ++ interpreter.path; };
+    # What packs the app layers that BuildKit makes; it runs after Nix, outside the sandbox, where
+    # a store of one's own is not at /nix/store. The lock's Python is told all its paths.
+    packer = own // { path = [ "${pack}" ] ++ own.path; };
     layers = builtins.mapAttrs (_: value: { debian = "${value.debian}"; python = "${value.python}"; }) layers;
     model = {
       float = "${model.float}";

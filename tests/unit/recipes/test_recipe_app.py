@@ -183,7 +183,7 @@ def test_one_connection_asks_twice(server: Running) -> None:
 
 
 def test_sigterm_ends_it_well_even_with_a_silent_client(model: Path) -> None:
-    with running(model) as started:
+    with running(model) as started, socket.create_connection(("127.0.0.1", started.port)):
         assert started.ask("GET", "/healthz")[0] == 200
         started.process.send_signal(signal.SIGTERM)
         assert started.process.wait(timeout=20) == 0
