@@ -10,12 +10,12 @@ import fcntl
 import hashlib
 import os
 import stat
-import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from buildkit import digests
+from buildkit import scratch as folders
 from buildkit.errors import DigestError, FetchError
 
 if TYPE_CHECKING:
@@ -44,13 +44,19 @@ def scratch(cache: Path) -> Iterator[Path]:
         FetchError: the cache cannot be written.
     """
     parent = cache / "partial"
+    stack = ExitStack()
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        holder = tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True)
+        holder = stack.enter_context(folders.folder(parent))
     except OSError as error:
         raise _unwritable(cache, error) from error
-    with holder as name:
-        yield Path(name)
+    with stack:
+        yield holder
+
+
+def sweep(cache: Path) -> None:
+    """Take away the unfinished files of processes that were killed."""
+    folders.sweep(cache / "partial")
 
 
 def admit(file: Path, sha256: str, cache: Path, *, what: str) -> Path:

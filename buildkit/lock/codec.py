@@ -38,6 +38,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+:~!_-]*")
 _ARCH = re.compile(r"[a-z0-9]+")
 _PLATFORM = re.compile(r"linux/[a-z0-9]+")
+_FLAKE = re.compile(r"(?!/|path:/|git\+file:)[!-~]{1,1000}")
 _COMMIT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})?")
 
 
@@ -119,7 +120,9 @@ def _check_version(schema: object, file: str) -> None:
         return
     if number.isascii() and number.isdigit() and len(number) < 9 and int(number) > LOCK_VERSION:
         msg = f"{file}: written by a newer version of this tool (lock format {number})"
-        raise LockError(msg, "install a newer edge-buildkit, or make a new lock with `lock`")
+        raise LockError(
+            msg, "install a newer edge-buildkit, or make a new lock with `lock --update`"
+        )
     msg = f"{file}: not a lock: schema is {json.dumps(schema)[:60]}"
     raise LockError(msg, _EDITED)
 
@@ -139,6 +142,8 @@ def to_json(lock: Lock) -> dict[str, Any]:
         },
         "hosts": {arch: _plain(pins) for arch, pins in lock.hosts.items()},
         "platforms": {name: _plain(pins) for name, pins in lock.platforms.items()},
+        # Only where the recipe names one: other locks stay as they were.
+        **({"builder": lock.builder} if lock.builder else {}),
         "model": {
             **_plain(lock.model),
             "ranges": {
@@ -164,14 +169,10 @@ class _Reader:
         self.problems: list[str] = []
 
     def lock(self, document: dict[str, Any]) -> Lock:
+        names = ["schema", "recipe", "hosts", "platforms", "model"]
+        names += ["builder"] if "builder" in document else []
         recipe = self._keys(
-            self._keys(document, "", "schema", "recipe", "hosts", "platforms", "model").get(
-                "recipe"
-            ),
-            "recipe",
-            "name",
-            "digest",
-            "document",
+            self._keys(document, "", *names).get("recipe"), "recipe", "name", "digest", "document"
         )
         return Lock(
             recipe_name=self._text(recipe, "recipe", "name", _NAME),
@@ -182,6 +183,7 @@ class _Reader:
                 document.get("platforms"), "platforms", _PLATFORM, self._platform
             ),
             model=self._model(document.get("model"), "model"),
+            builder=self._text(document, "", "builder", _FLAKE),
         )
 
     def _asked_for(self, recipe: dict[str, Any]) -> dict[str, Any]:
@@ -319,10 +321,10 @@ class _Reader:
     ) -> str:
         value = found.get(name, "")
         if not isinstance(value, str):
-            self._wrong(f"{path}.{name}", "must be a string")
+            self._wrong(f"{path}.{name}".lstrip("."), "must be a string")
             return ""
         if form is not None and name in found and form.fullmatch(value) is None:
-            self._wrong(f"{path}.{name}", f"cannot be {json.dumps(value)[:80]}")
+            self._wrong(f"{path}.{name}".lstrip("."), f"cannot be {json.dumps(value)[:80]}")
         return value
 
     def _optional(self, found: dict[str, Any], path: str, name: str, form: re.Pattern[str]) -> str:

@@ -218,6 +218,8 @@ def _sections(lock: Lock) -> dict[str, dict[str, tuple[str, str]]]:
             **_pins("debian", platform.debian),
             **_pins("python", platform.wheels),
         }
+    if lock.builder:
+        sections["builder"] = {"flake": (lock.builder, "")}
     sections["model"] = _model_pins(lock)
     return sections
 

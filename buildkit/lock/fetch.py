@@ -118,6 +118,7 @@ def bring(
     environ: Mapping[str, str] = os.environ,
 ) -> Fetched:
     """Bring `pins` into the cache; see `fetch`."""
+    store.sweep(cache)
     lacking = [pin for pin in pins if not _holds(cache, pin)]
     tell = _Teller(len(pins), len(pins) - len(lacking), progress)
     means = _Means(runner=runner, cache=cache, tell=tell, environ=environ)

@@ -123,6 +123,7 @@ class Lock:
         recipe: `Recipe.document` of it: what was asked for, with defaults filled in.
         hosts: build host architecture (``amd64``, ``arm64``) → pins.
         platforms: ``linux/arm64`` → pins.
+        builder: the one flake that the recipe's `builder` meant; empty when it names none.
     """
 
     recipe_name: str
@@ -131,3 +132,4 @@ class Lock:
     hosts: Mapping[str, HostPins]
     platforms: Mapping[str, PlatformPins]
     model: ModelPins
+    builder: str = ""

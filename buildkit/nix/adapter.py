@@ -7,14 +7,13 @@ import os
 import platform
 import re
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import quote
 
-from buildkit import canonical
+from buildkit import canonical, scratch
 from buildkit.errors import DigestError, FetchError, InputError, ToolError
 from buildkit.nix import nar
+from buildkit.nix.flakes import Reference
 from buildkit.run import failure
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ _MISSING = "/missing-input-run-buildkit-fetch"
 _FAILED = re.compile(r"(?:builder for|Cannot build) '[^']*/[0-9a-z]{32}-([^']+)\.drv'")
 # The derivation that runs a script of the user's own, whose output is part of the answer.
 _SCRIPT = "model-trained> "
+_SCRIPT_ENDED = re.compile(r"error: builder for '[^']*-model-trained\.drv' (failed .*)")
 _SCRIPT_LINES = 20
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _PER_CALL = 200
@@ -85,6 +85,9 @@ class Nix:
             *("--option", "sandbox-fallback", "false"),
             *("--option", "sandbox-paths", ""),
             *("--option", "warn-dirty", "false"),
+            # Layers and model do not wait for one another; each runs on one core.
+            *("--option", "max-jobs", "auto"),
+            *("--option", "cores", "1"),
         ]
         if self.mode != "daemon" and os.geteuid() == 0:
             # Debian's package makes no build users; the sandbox's own namespaces isolate.
@@ -108,11 +111,11 @@ class Nix:
         Raises:
             ToolError: Nix failed.
         """
-        with tempfile.TemporaryDirectory(prefix="edge-buildkit-") as folder:
+        with scratch.folder() as folder:
             # Nix names a path after the file that it is given; two files may share a name.
             links = []
             for number, (file, name) in enumerate(files.items()):
-                home = Path(folder, str(number))
+                home = folder / str(number)
                 home.mkdir()
                 try:
                     os.link(file, home / name)
@@ -155,8 +158,8 @@ class Nix:
             ToolError: Nix failed otherwise.
         """
         link.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="edge-buildkit-") as folder:
-            file = Path(folder, "arguments.json")
+        with scratch.folder() as folder:
+            file = folder / "arguments.json"
             file.write_bytes(canonical.dump(arguments))
             result = self._runner(
                 [
@@ -165,6 +168,8 @@ class Nix:
                     attribute,
                     *self.options(),
                 ],
+                # Where Nix builds; what a killed one leaves there is swept with the rest.
+                env={"TMPDIR": str(folder)},
                 check=False,
             )
         if result.code != 0:
@@ -174,33 +179,60 @@ class Nix:
         path = output if isinstance(output, str) else output["path"]
         return json.loads(self.physical(path).read_text())
 
-    def build_flake(self, reference: str, folder: Path) -> str:
-        """Build an installable of the user's own (``github:…#env``, ``path:./env#env``).
+    def pin_flake(self, reference: str, folder: Path) -> str:
+        """The reference of the very flake that an installable names now.
 
         Args:
-            reference: what to build; its inputs must be in its ``flake.lock``.
+            reference: ``github:acme/env#python``, ``path:./env#python``.
+            folder: where a relative ``path:`` starts.
+
+        Raises:
+            InputError: there is no such folder.
+            ToolError: there is no such flake.
+        """
+        flake = Reference.parse(reference)
+        if flake.is_local:
+            return flake.written(flake.place, flake.content(folder))
+        place = reference.partition("#")[0]
+        words = ["nix", "flake", "metadata", "--json", place, *self.options(substitute=True)]
+        found = json.loads(self._of_flake(words, reference, folder))["url"]
+        return f"{found}#{flake.package}" if flake.package else str(found)
+
+    def build_flake(self, reference: str, folder: Path) -> str:
+        """Build an installable of the user's own.
+
+        Args:
+            reference: what to build, pinned or not; its inputs must be in its ``flake.lock``.
             folder: where a relative ``path:`` starts.
 
         Returns:
             Its store path.
 
         Raises:
+            InputError: there is no such folder.
+            DigestError: its files are not those that the reference pins.
             ToolError: there is no such flake, or it does not build.
         """
-        place, mark, attribute = reference.partition("#")
-        if place.startswith("path:."):
-            path, question, query = place.removeprefix("path:").partition("?")
-            there = os.path.normpath(folder.absolute() / path)
-            place = f"path:{quote(there)}{question}{query}"
-        command = ["nix", "build", "--json", "--no-link", "--no-update-lock-file"]
-        # Nothing of ours: what it is made of may well be in the public cache.
-        words = [*command, place + mark + attribute, *self.options(substitute=True)]
-        result = self._runner(words, check=False)
+        flake = Reference.parse(reference)
+        place = reference
+        if flake.is_local:
+            if flake.nar_hash and flake.content(folder) != flake.nar_hash:
+                msg = f"builder: the files of {flake.place} are not those of the lock"
+                raise DigestError(msg, "run `python -m buildkit lock` to take the change over")
+            # From inside, because no spelling of a path with a space is right for every Nix.
+            folder, place = flake.folder(folder), flake.written("path:.")
+        command = ["nix", "build", "--json", "--no-link", "--no-update-lock-file", place]
+        # What it is made of may well be in the public cache, unlike all that is ours.
+        words = [*command, *self.options(substitute=True)]
+        output = json.loads(self._of_flake(words, reference, folder))[0]["outputs"]["out"]
+        return str(output if isinstance(output, str) else output["path"])
+
+    def _of_flake(self, words: list[str], reference: str, folder: Path) -> str:
+        result = self._runner(words, check=False, cwd=folder)
         if result.code != 0:
             msg = f"builder = {reference!r} cannot be built: {failure(result)}"
             raise ToolError(msg, "name a flake whose package has bin/python3; see docs/nix.md")
-        output = json.loads(result.stdout)[0]["outputs"]["out"]
-        return str(output if isinstance(output, str) else output["path"])
+        return result.text
 
     def closure(self, path: str) -> tuple[str, ...]:
         """Every store path that a path needs at run time, itself included, sorted."""
@@ -212,10 +244,14 @@ class Nix:
 
     def _has_own_substituters(self) -> bool:
         if self._own_substituters is None:
-            words = ["nix", "show-config", "--json", *_FEATURES]
-            result = self._runner(words, check=False)
-            setting = json.loads(result.stdout).get("substituters", {}) if result.code == 0 else {}
-            self._own_substituters = setting.get("value") != setting.get("defaultValue")
+            self._own_substituters = False
+            # The second name came later; the first one may go.
+            for name in (["show-config"], ["config", "show"]):
+                result = self._runner(["nix", *name, "--json", *_FEATURES], check=False)
+                if result.code == 0:
+                    setting = json.loads(result.stdout).get("substituters", {})
+                    self._own_substituters = setting.get("value") != setting.get("defaultValue")
+                    break
         return self._own_substituters
 
     @staticmethod
@@ -235,6 +271,14 @@ class Nix:
             names = sorted({match[1] for line in lines for match in _FAILED.finditer(line)})
             msg = f"inputs of the lock are not in the Nix store: {', '.join(names) or 'some'}"
             raise FetchError(msg, "bring them: python -m buildkit fetch RECIPE")
+        for line in lines:
+            end = _SCRIPT_ENDED.search(line)
+            if end is not None:
+                msg = f"the training script {end[1].rstrip('; ')}"
+                raise InputError(
+                    "\n  ".join([msg, *_output_of_script(lines)]),
+                    "its output stands above; out of memory is a common reason",
+                )
 
 
 def _mode() -> Mode:

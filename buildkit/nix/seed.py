@@ -9,15 +9,15 @@ from __future__ import annotations
 import io
 import lzma
 import tarfile
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from buildkit import scratch
 from buildkit.errors import InputError
 from buildkit.nix import nar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _NAMES = """
 ar basename cat chgrp chmod chown chroot cmp cp cut date dd df dirname du echo env expr false find
@@ -61,8 +61,8 @@ def seed_hash(deb: Path) -> str:
     Raises:
         InputError: not such a package.
     """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "seed"
+    with scratch.folder() as home:
+        folder = home / "seed"
         unpack(deb, folder)
         return nar.nar_sha256(folder)
 

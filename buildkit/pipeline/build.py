@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from buildkit import canonical, digests
+from buildkit import canonical, digests, records, scratch
 from buildkit.errors import AccuracyError, DigestError, InputError, StoreError
 from buildkit.image import assemble, buildx, context, media
 from buildkit.lock import codec
 from buildkit.model import publish
 from buildkit.pipeline import plan as plans
+from buildkit.pipeline import project as projects
 from buildkit.pipeline import sources
-from buildkit.pipeline.engines import Engines
+from buildkit.pipeline.engines import Engines, sweep_orphans
 from buildkit.pipeline.nixstage import NixStage, code_digest
 from buildkit.pipeline.progress import Progress, Silent, Stopwatch
 from buildkit.pipeline.results import BuildResult, Model, PlatformImage
 from buildkit.run import run, tended
-from buildkit.store import Store
+from buildkit.store import REF_NAME, Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from buildkit.lock.types import Lock
     from buildkit.model.artifact import Prepared
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from buildkit.records import Descriptor
     from buildkit.run import Runner
 
-RECORD = "application/vnd.edge-buildkit.build.v1+json"
+RECORD = records.BUILD
 BUILD_KEY = "io.edge-buildkit.build.key"
 
 
@@ -70,36 +70,50 @@ def build(
     """
     watch = Stopwatch(progress or Silent())
     with watch.stage("check", "reading recipe and lock"):
+        projects.sweep(recipe_file)
         plan = plans.plan(recipe_file, builder, runner)
         # Absolute, because BuildKit and whoever reads the result may stand in another folder.
         home = (store or plan.project.work / "store").absolute()
         key = plan.key
-        made = _made(home, key)
+        made = _made(home, plan, key)
     if made is not None:
         return BuildResult.from_record(made, store=home, cached=True, seconds=watch.seconds)
+    sweep_orphans(runner)
     shelf = Store.create(home)
     with shelf.lease():
         record = make(plan, shelf, key, watch=watch, runner=runner)
     return BuildResult.from_record(record, store=home, cached=False, seconds=watch.seconds)
 
 
-def _made(home: Path, key: str) -> dict[str, Any] | None:
-    """The record of this very build, when all that it names is still in the store."""
+def _made(home: Path, plan: Plan, key: str) -> dict[str, Any] | None:
+    """The record of this very build, when the store still has all of it under its names."""
     if not (home / "index.json").is_file():
         return None
     store = Store.open(home)
     entry = store.find({BUILD_KEY: key})
-    if entry is None:
+    image, model = (store.find({REF_NAME: name}) for name in _names(plan.recipe))
+    if entry is None or image is None or model is None:
         return None
     try:
-        layer = store.read_json(entry.digest)["layers"][0]
-        record: dict[str, Any] = store.read_json(layer["digest"])
-        wanted = [record["image"]["digest"], *(model["digest"] for model in record["models"])]
+        record: dict[str, Any] = store.read_json(
+            store.read_json(entry.digest)["layers"][0]["digest"]
+        )
+        variants = {item["digest"] for item in store.read_json(model.digest)["manifests"]}
+        if image.digest != record["image"]["digest"]:
+            return None
+        if variants != {item["digest"] for item in record["models"]}:
+            return None
         since = store.path(entry.digest).stat().st_mtime_ns
+        wanted = (entry.digest, image.digest, model.digest)
         return record if all(_whole(store, digest, since) for digest in wanted) else None
     except (DigestError, StoreError):
         # A build writes damaged blobs anew.
         return None
+
+
+def _names(recipe: Recipe) -> tuple[str, str]:
+    """The names that a recipe's image and model have in the store."""
+    return f"{recipe.name}:{recipe.version}", f"{recipe.name}-model:{recipe.version}"
 
 
 def _whole(store: Store, digest: str, since: int) -> bool:
@@ -164,9 +178,10 @@ def make(
         paths = nix.paths("build", plan.nix_key)
     with watch.stage("model", "checking the model"):
         prepared, variants = _models(plan, store, nix, paths["model"])
-    with watch.stage("image", "app layers with BuildKit, grafted"):
+    with watch.stage("engine", "a BuildKit to build with"):
         engines = Engines(runner, apart.engine if apart else None)
         builder = engines.builder(plan.builder, nix, watch.progress)
+    with watch.stage("image", "app layers with BuildKit, grafted"):
         image = _image(
             plan,
             store,
@@ -181,9 +196,9 @@ def make(
         record = _result(plan, store, image, variants, prepared).reproducible()
         kept: list[tuple[bytes, str] | Descriptor] = [(canonical.dump(record), RECORD)]
         kept += _origin(plan, store, key)
-        name, version = plan.recipe.name, plan.recipe.version
-        store.tag(variants.index, f"{name}-model:{version}")
-        store.tag(image.index, f"{name}:{version}")
+        image_name, model_name = _names(plan.recipe)
+        store.tag(variants.index, model_name)
+        store.tag(image.index, image_name)
         # Last, because it is what the next build looks for.
         store.attach(image.index, RECORD, kept, annotations={BUILD_KEY: key})
     return record
@@ -228,21 +243,24 @@ def _image(
     base = assemble.put_base(store, layers)
     dockerfile = plan.dockerfile.read_bytes()
     epoch = plan.project.epoch
-    with tempfile.TemporaryDirectory(prefix="edge-buildkit-") as name:
-        scratch = Path(name)
-        context.stage(plan.recipe.folder / plan.recipe.image.context, scratch / "context", epoch)
-        (scratch / "Dockerfile").write_bytes(dockerfile)
+    source = plan.recipe.folder / plan.recipe.image.context
+    with scratch.folder() as folder:
+        # BuildKit takes contexts whose folders have one name for versions of each other, and a
+        # file of the same length and time for unchanged: each needs a name of its own.
+        staged = folder / folder.name
+        context.stage(source, staged, epoch)
+        (folder / "Dockerfile").write_bytes(dockerfile)
         below = f"oci-layout://{store.root}@{base.index.digest}"
-        # The library that starts buildx leaves it running on Ctrl-C, with `scratch` in its hands.
+        # The library that starts buildx leaves it running on Ctrl-C, with `folder` in its hands.
         with tended():
             built = buildx.build(
                 builder,
-                context=scratch / "context",
-                dockerfile=scratch / "Dockerfile",
+                context=staged,
+                dockerfile=folder / "Dockerfile",
                 platforms=plan.recipe.platforms,
                 base=below if context.uses_base(dockerfile) else None,
                 epoch=epoch,
-                out=scratch / "built",
+                out=folder / "built",
                 say=progress.output,
             )
         app = assemble.normalise(
@@ -252,7 +270,7 @@ def _image(
             packer=paths["packer"],
             physical=nix.nix.physical,
             epoch=epoch,
-            scratch=scratch,
+            scratch=folder,
             runner=runner,
         )
         return assemble.put_image(store, base, app, labels=labels, epoch=epoch)

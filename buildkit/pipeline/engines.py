@@ -11,10 +11,18 @@ from buildkit.errors import ToolError
 from buildkit.image.buildx import Builder
 from buildkit.lock import codec
 from buildkit.pipeline.nixstage import NixStage, code_digest, host_architecture
+from buildkit.run import tied
 
 if TYPE_CHECKING:
     from buildkit.pipeline.progress import Progress
     from buildkit.run import Runner
+
+
+def sweep_orphans(runner: Runner) -> None:
+    """End engines that were started for one command alone, when that was killed."""
+    for engine in Engine.known(runner):
+        if engine.is_orphan:
+            engine.forget()
 
 
 class Engines:
@@ -67,10 +75,10 @@ class Engines:
                 msg = f"--builder {name}: there is no docker client on this machine"
                 raise ToolError(msg, "install the docker CLI with its buildx plugin")
             progress.note(f"building with your own builder {name}")
-            return Builder(client=("docker",), socket="", config="", name=name)
+            return Builder(client=tied(("docker",)), socket="", config="", name=name)
         engine = self.start(nix, progress)
         return Builder(
-            client=tuple(engine.client),
+            client=tied(engine.client),
             socket=engine.client_environment["DOCKER_HOST"],
             config=engine.client_environment["DOCKER_CONFIG"],
             name="default",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from buildkit import digests
+from buildkit import digests, scratch
 from buildkit.errors import DigestError, InputError
 from buildkit.lock import cache, fetch
 from buildkit.model import artifact
@@ -16,6 +14,8 @@ from buildkit.recipe.types import ArtifactSource
 from buildkit.store import Store
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from buildkit.lock.types import Lock
     from buildkit.nix import Nix
     from buildkit.pipeline.progress import Progress
@@ -45,7 +45,11 @@ def bring(
     if not seeded and pins.seed not in missing:
         missing.append(pins.seed)
     if missing:
-        files = fetch.bring(missing, runner, cache.home(), progress.step).files
+        home = cache.home()
+        for pin in missing:
+            # Nix would put other bytes under another path; what is damaged is brought again.
+            cache.verify(home, pin.sha256)
+        files = fetch.bring(missing, runner, home, progress.step).files
         nix.add_flat({files[pin.sha256]: pin.file for pin in missing})
         if not seeded:
             _add_seed(files[pins.seed.sha256], pins.seed_nar_sha256, nix)
@@ -54,8 +58,8 @@ def bring(
 
 
 def _add_seed(deb: Path, sha256: str, nix: Nix) -> None:
-    with tempfile.TemporaryDirectory(prefix="edge-buildkit-") as home:
-        folder = Path(home, "seed")
+    with scratch.folder() as home:
+        folder = home / "seed"
         seed.unpack(deb, folder)
         nix.add_folder(folder, "seed", sha256)
 

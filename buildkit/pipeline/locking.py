@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from buildkit import canonical, digests
+from buildkit import canonical, digests, scratch
 from buildkit.errors import LockError, StoreError
 from buildkit.lock import codec, drift
 from buildkit.lock.resolve import resolve_all
 from buildkit.lock.types import Lock, ModelPins
 from buildkit.nix import seed
+from buildkit.pipeline import environment
 from buildkit.pipeline import project as projects
 from buildkit.pipeline.nixstage import NixStage, code_digest
 from buildkit.pipeline.progress import Progress, Silent, Stopwatch
@@ -57,7 +57,8 @@ def check(recipe_file: Path) -> tuple[Drift, ...]:
         LockError: there is no lock, or it cannot be used.
     """
     recipe = load(recipe_file)
-    return drift.drift(recipe, codec.load(recipe.lock_file))
+    lock = codec.load(recipe.lock_file)
+    return (*drift.drift(recipe, lock), *environment.drift(recipe, lock))
 
 
 def lock(
@@ -81,8 +82,13 @@ def lock(
         FetchError: an input cannot be brought here.
     """
     watch = Stopwatch(progress or Silent())
+    projects.sweep(recipe_file)
     recipe = load(recipe_file)
     before = _before(recipe, update)
+    if not os.access(recipe.folder, os.W_OK):
+        # Now, and not after a minute of asking for packages.
+        msg = f"{recipe.lock_file.name} cannot be written: {recipe.folder} is read-only for you"
+        raise StoreError(msg, "make the folder writable")
     with watch.stage("resolve", "asking APT and pip what the recipe means"):
         found = resolve_all(recipe, runner, seed_hash=seed.seed_hash, keep=before, update=update)
     source = recipe.model.source
@@ -108,10 +114,12 @@ def lock(
     def stage(of: Lock) -> NixStage:
         return NixStage(recipe, of, work=work, runner=runner, progress=watch.progress)
 
+    pinned = environment.pin(recipe, before, update, stage(locked).nix)
+    locked = dataclasses.replace(locked, builder=pinned)
     with watch.stage("fetch", "bringing inputs"):
         stage(locked).fetch()
     with watch.stage("calibrate", "making the model and its ranges in the sandbox"):
-        locked = _with_ranges(locked, stage(locked))
+        locked = _with_ranges(locked, stage(locked), watch.progress)
         locked = _with_quantised(locked, stage(locked))
     _write(recipe.lock_file, codec.dump(locked))
     return Locked(
@@ -140,7 +148,7 @@ def _key(lock: Lock) -> str:
     return digests.of_bytes(canonical.dump(parts))
 
 
-def _with_ranges(lock: Lock, stage: NixStage) -> Lock:
+def _with_ranges(lock: Lock, stage: NixStage, progress: Progress) -> Lock:
     paths = stage.paths("ranges", _key(lock))
     float_sha256 = digests.of_file(stage.nix.physical(paths["float"]) / "model.onnx")
     way, ranges = "", {}
@@ -148,6 +156,8 @@ def _with_ranges(lock: Lock, stage: NixStage) -> Lock:
         found = canonical.load((stage.nix.physical(paths["ranges"]) / "ranges.json").read_bytes())
         way = found["way"]
         ranges = {name: (low, high) for name, (low, high) in found["ranges"].items()}
+        whose = "exact" if way == "exact" else "ONNX Runtime's, which hold for this CPU"
+        progress.note(f"ranges: {whose}: {found['reason']}")
     model = dataclasses.replace(
         lock.model, float_sha256=digests.hex_of(float_sha256), calibration=way, ranges=ranges
     )
@@ -165,17 +175,14 @@ def _with_quantised(lock: Lock, stage: NixStage) -> Lock:
 def _write(file: Path, data: bytes) -> None:
     """Replace the lock in one step: a reader sees the old one or the new one, never half."""
     try:
-        handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
+        with scratch.folder(file.parent, projects.unfinished(file)) as folder:
+            fresh = folder / file.name
+            with fresh.open("wb") as stream:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.chmod(name, 0o644)  # noqa: PTH101 - mkstemp gives a name, and makes it private
-            os.replace(name, file)  # noqa: PTH105
-        except BaseException:
-            os.unlink(name)  # noqa: PTH108
-            raise
+            fresh.chmod(0o644)
+            fresh.replace(file)
     except OSError as error:
         msg = f"{file.name} cannot be written: {error.strerror}"
         raise StoreError(msg, "make room, or make the folder writable") from error

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from buildkit import assets, canonical, digests
+from buildkit import assets, canonical, digests, scratch
 from buildkit.lock import codec
 from buildkit.nix import Nix
 from buildkit.nix.adapter import system
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from buildkit.recipe import Recipe
     from buildkit.run import Runner
 
+_UNFINISHED = re.compile(r"\.tmp-(\d+)-\d+$")
 _HOSTS = {"x86_64-linux": "linux/amd64", "aarch64-linux": "linux/arm64"}
 
 
@@ -104,14 +105,16 @@ class NixStage:
             result = self.nix.physical(str(link.readlink()))
             if result.is_file():
                 return canonical.load(result.read_bytes())
-        with tempfile.TemporaryDirectory(prefix="edge-buildkit-") as scratch:
+        with scratch.folder() as folder:
             # As a file, because older versions of Nix print floating-point values with six digits.
-            lock = Path(scratch, "recipe.lock")
+            lock = folder / "recipe.lock"
             lock.write_bytes(codec.dump(self.lock))
             arguments = self._arguments(lock)
             found = self.nix.build(assets.asset("nix"), arguments, attribute, link)
         for old in self._links.glob(f"{prefix}*"):
-            if old != link:
+            # Nix makes a link under another name first, which ends with the number of its process.
+            maker = _UNFINISHED.search(old.name)
+            if old != link and not (maker and Path("/proc", maker[1]).exists()):
                 old.unlink(missing_ok=True)
         return found
 
@@ -129,5 +132,6 @@ class NixStage:
         if isinstance(source, ArtifactSource):
             arguments["artifact"] = inputs.artifact_file(self.recipe, source)[1]
         if self.recipe.builder is not None:
-            arguments["builder"] = self.nix.build_flake(self.recipe.builder, self.recipe.folder)
+            reference = self.lock.builder or self.recipe.builder
+            arguments["builder"] = self.nix.build_flake(reference, self.recipe.folder)
         return arguments

@@ -35,6 +35,7 @@ def _stage(recipe_file: Path, progress: Progress, runner: Runner) -> NixStage:
 
 def fetch(recipe_file: Path, *, progress: Progress | None = None, runner: Runner = run) -> int:
     """Bring every input of a lock, so that a build needs no network; how many were brought."""
+    projects.sweep(recipe_file)
     return _stage(recipe_file, progress or Silent(), runner).fetch()
 
 

@@ -9,6 +9,7 @@ from buildkit import canonical, digests
 from buildkit.errors import DriftError
 from buildkit.image import context
 from buildkit.lock import codec, drift
+from buildkit.pipeline import environment
 from buildkit.pipeline import project as projects
 from buildkit.pipeline.nixstage import code_digest
 from buildkit.recipe import load
@@ -83,7 +84,7 @@ def plan(
     """
     recipe = load(recipe_file)
     lock = codec.load(recipe.lock_file)
-    moved = drift.drift(recipe, lock)
+    moved = (*drift.drift(recipe, lock), *environment.drift(recipe, lock))
     if moved:
         listed = "".join(f"\n  {item.message}" for item in moved)
         msg = f"{recipe.lock_file.name} does not belong to this recipe any more:{listed}"

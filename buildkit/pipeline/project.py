@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from buildkit import scratch
 from buildkit.errors import InputError, ToolError
 
 if TYPE_CHECKING:
@@ -41,6 +42,17 @@ def root_of(recipe_file: Path) -> Path:
     return next((above for above in (folder, *folder.parents) if (above / ".git").exists()), folder)
 
 
+def sweep(recipe_file: Path) -> None:
+    """Take away what killed commands of this user left, beside a recipe and in `TMPDIR`."""
+    scratch.sweep()
+    scratch.sweep(recipe_file.parent, unfinished(recipe_file.with_suffix(".lock")))
+
+
+def unfinished(file: Path) -> str:
+    """How the names of folders begin that a new version of `file` is written in."""
+    return f".{file.name}."
+
+
 def examine(recipe: Recipe, runner: Runner) -> Project:
     """Find a recipe's project and the commit that is checked out.
 
@@ -60,22 +72,18 @@ def examine(recipe: Recipe, runner: Runner) -> Project:
 def _commit(root: Path, folder: Path, runner: Runner) -> tuple[str, int | None]:
     if not (root / ".git").exists():
         return "", None
-    head = runner(["git", "-C", root, "log", "-1", "--format=%H %ct"], check=False)
+    # The user's own settings and language must change neither what is said nor what counts.
+    git = ["git", "-C", str(root), "--no-optional-locks", "-c", "log.showSignature=false"]
+    here = {"LC_ALL": "C"}
+    head = runner([*git, "log", "-1", "--no-color", "--format=%H %ct"], env=here, check=False)
     if head.code != 0:
         if "does not have any commits" in head.stderr:
             return "", None
         msg = f"git cannot read {root}: {head.stderr.strip()}"
-        raise ToolError(msg, f"git config --global --add safe.directory {root}")
+        if "dubious ownership" in head.stderr:
+            raise ToolError(msg, f"git config --global --add safe.directory {root}")
+        raise ToolError(msg, f"git -C {root} fsck")
     revision, committed = head.text.split()
-    words = [
-        "git",
-        "-C",
-        str(root),
-        "--no-optional-locks",
-        "status",
-        "--porcelain",
-        "--",
-        str(folder),
-    ]
-    dirty = "-dirty" if runner(words).stdout.strip() else ""
+    changed = ["status", "--porcelain", "--untracked-files=normal", "--", str(folder)]
+    dirty = "-dirty" if runner([*git, *changed], env=here).stdout.strip() else ""
     return revision + dirty, int(committed)

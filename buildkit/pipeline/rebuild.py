@@ -11,19 +11,19 @@ import dataclasses
 import os
 import platform
 import secrets
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from buildkit import __version__, canonical
+from buildkit import __version__, canonical, scratch
 from buildkit.engine import Engine
 from buildkit.errors import BuildkitError, InputError, StoreError
 from buildkit.model import ranges
 from buildkit.pipeline import build as builds
 from buildkit.pipeline import plan as plans
 from buildkit.pipeline import sources
+from buildkit.pipeline.engines import sweep_orphans
 from buildkit.pipeline.nixstage import NixStage, code_digest
 from buildkit.pipeline.progress import Progress, Silent, Stopwatch
 from buildkit.pipeline.project import Project
@@ -91,9 +91,11 @@ def rebuild(
     watch = Stopwatch(progress or Silent())
     shelf = Store.open(store)
     subject, kept = _kept(shelf, shelf.resolve(ref).digest)
-    with tempfile.TemporaryDirectory(prefix="edge-buildkit-rebuild-") as name:
-        work = Path(name)
+    scratch.sweep()
+    sweep_orphans(runner)
+    with scratch.folder() as work:
         apart = builds.Apart(work=work / "work", engine=secrets.token_hex(6))
+        Engine(apart.engine, runner).belongs_to(work)
         try:
             with watch.stage("sources", "taking the sources out of the store"):
                 plan = _restore(shelf, kept, work / "sources", runner)
@@ -115,7 +117,6 @@ def rebuild(
                 found += moved
         finally:
             Engine(apart.engine, runner).forget()
-            _writable(work)
     answer = Rebuilt(
         subject=subject.digest,
         identical=not found,
@@ -292,9 +293,3 @@ def _cpu() -> dict[str, str]:
         return {}
     pairs = (line.partition(":") for line in lines)
     return {key.strip(): value.strip() for key, _, value in pairs if key.strip() in _CPU_FACTS}
-
-
-def _writable(folder: Path) -> None:
-    """A Nix store is read-only; make the throw-away one deletable."""
-    for above, _, _ in os.walk(folder / "work"):
-        Path(above).chmod(0o700)

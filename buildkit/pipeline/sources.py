@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from buildkit import records
 from buildkit.image import context
 
 if TYPE_CHECKING:
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
     from buildkit.store import Store
 
 SCHEMA = "buildkit/sources/v1"
-SOURCES = "application/vnd.edge-buildkit.sources.v1+json"
-LOCK = "application/vnd.edge-buildkit.lock.v1+json"
-FILE = "application/vnd.edge-buildkit.source.v1.raw"
+SOURCES = records.BUILD_SOURCES
+LOCK = records.BUILD_LOCK
+FILE = records.BUILD_FILE
 
 
 def files(recipe: Recipe, lock: Lock) -> Iterator[tuple[str, Path]]:

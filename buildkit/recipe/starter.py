@@ -30,8 +30,8 @@ targets = ["pi5", "amd64"] # Raspberry Pi 5 (its CPU), 64-bit PC
 # every commit gives new digests.
 source_date_epoch = 1767225600
 
-# The builder's environment from another flake, instead of the one that comes along:
-# builder = "github:acme/env#builder"
+# The builder's environment from another flake (docs/nix.md), instead of the one that comes along:
+# builder = "github:acme/env#builder" # or a folder beside this file: "path:./env#builder"
 
 # The runtime image: a Debian layer, a layer of Python wheels, and the app's layers on top. A
 # layer that did not change keeps its digest, and no device pulls it again.

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from buildkit import scratch
 from buildkit.errors import ResolveError, ToolError
 from buildkit.lock import cache
 from buildkit.lock.resolve import sources
@@ -165,13 +166,20 @@ def call(
     Raises:
         ToolError: APT is missing, or failed and `check` is set.
     """
-    return runner(
-        [words[0], "-c", root.folder / "last.conf", *words[1:]],
-        cwd=cwd or root.folder,
-        env={"APT_CONFIG": str(root.folder / "first.conf"), "LC_ALL": "C.UTF-8"},
-        deadline=_DEADLINE,
-        check=check,
-    )
+    with scratch.folder() as folder:
+        variables = {
+            "APT_CONFIG": str(root.folder / "first.conf"),
+            "LC_ALL": "C.UTF-8",
+            # For what it checks signatures with, and leaves behind when it is killed.
+            "TMPDIR": str(folder),
+        }
+        return runner(
+            [words[0], "-c", root.folder / "last.conf", *words[1:]],
+            cwd=cwd or root.folder,
+            env=variables,
+            deadline=_DEADLINE,
+            check=check,
+        )
 
 
 def update(runner: Runner, root: AptRoot) -> None:

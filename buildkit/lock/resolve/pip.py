@@ -14,16 +14,16 @@ import ast
 import json
 import re
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from buildkit import scratch
 from buildkit.errors import DigestError, FetchError, ResolveError, ToolError
 from buildkit.lock.types import WheelPin
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
 
     from buildkit.run import Result, Runner
 
@@ -50,6 +50,14 @@ markers.default_environment = lambda: {**ours(), **target}
 from pip._internal.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
+
+
+def _alone(folder: Path) -> dict[str, str]:
+    """Variables that cut pip off, and keep its half-made files in a folder that goes in any case.
+
+    On SIGTERM it leaves them behind.
+    """
+    return {**_ALONE, "TMPDIR": str(folder)}
 
 
 def normalise(name: str) -> str:
@@ -177,8 +185,7 @@ def resolve(  # noqa: PLR0917 - the request has these parts
     machine = MACHINES[platform_arch]
     if settings is None:
         settings = machine_settings(runner, python_exe=python_exe)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with scratch.folder() as folder:
         wanted = folder / "requirements.txt"
         wanted.write_text("\n".join(requirements) + "\n", encoding="utf-8")
         held = folder / "constraints.txt"
@@ -212,7 +219,7 @@ def resolve(  # noqa: PLR0917 - the request has these parts
                 "-c",
                 held,
             ],
-            env=_ALONE,
+            env=_alone(folder),
             deadline=_DEADLINE,
             check=False,
         )
@@ -349,7 +356,7 @@ def download(
             "-r",
             wanted,
         ],
-        env=_ALONE,
+        env=_alone(folder),
         deadline=_DEADLINE,
         check=False,
     )
