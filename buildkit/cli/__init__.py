@@ -31,6 +31,7 @@ COMMANDS = {
     "build": "build the image and the model of a recipe",
     "rebuild": "make an artifact again from scratch, and compare digest by digest",
     "show": "list a store, or one artifact with all that hangs on it",
+    "why": "say why two artifacts, or two locks, differ",
     "gc": "delete what nothing in a store refers to",
     "engine": "start, stop or look at the pinned BuildKit engine",
     "doctor": "say what this machine has and lacks",

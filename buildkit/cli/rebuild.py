@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     """Rebuild, and show the answer."""
     from buildkit.pipeline.rebuild import rebuild  # noqa: PLC0415 - `--help` must not wait for it
 
-    progress = None if options.quiet else render.Lines()
+    progress = render.progress(options)
     answer = rebuild(options.ref, store=stores.chosen(options).root, progress=progress)
     if options.json:
         render.document({**dataclasses.asdict(answer), "seconds": dict(answer.seconds)})

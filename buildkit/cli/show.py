@@ -10,9 +10,11 @@ from buildkit.store import REF_NAME
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator, Mapping
 
     from buildkit.records import Descriptor
     from buildkit.store import Finding, Store
+    from buildkit.store.documents import Links, Role
 
 _NOTES = """\
 examples:
@@ -39,6 +41,27 @@ def run(options: argparse.Namespace) -> int:
     if options.ref is None:
         return _list(store, as_json=options.json)
     return _one(store, store.resolve(options.ref), as_json=options.json)
+
+
+def _tree(
+    role: Role,
+    top: Descriptor,
+    links: Mapping[str, Links | None],
+    said: Mapping[str, tuple[Descriptor, ...]],
+) -> Iterator[tuple[str, str, str]]:
+    """Rows of an artifact and all that it consists of; what two parts share stands under both."""
+    links = dict(links)
+    stack = [(0, role, top)]
+    while stack:
+        depth, role, each = stack.pop()
+        indent = "  " * depth
+        yield f"{indent}{each.platform or role}", each.digest, render.size(each.size)
+        for other in said.get(each.digest, ()):
+            yield f"{indent}  ← {other.artifact_type}", other.digest, render.size(other.size)
+        # Once each: indexes that name one another many times over must not multiply.
+        below = links.pop(each.digest, None)
+        if below is not None:
+            stack += [(depth + 1, part, child) for part, child in reversed(below.children)]
 
 
 def _verify(findings: tuple[Finding, ...], *, as_json: bool) -> int:
@@ -92,18 +115,8 @@ def _one(store: Store, top: Descriptor, *, as_json: bool) -> int:
             }
         )
         return 0
-    depth: dict[str | None, int] = {None: -1}
-    rows = []
-    for node in nodes:
-        depth[node.descriptor.digest] = depth[node.parent] + 1
-        indent = "  " * depth[node.descriptor.digest]
-        what = node.descriptor.platform or node.role
-        rows.append((f"{indent}{what}", node.descriptor.digest, render.size(node.descriptor.size)))
-        rows += [
-            (f"{indent}  ← {each.artifact_type}", each.digest, render.size(each.size))
-            for each in said.get(node.descriptor.digest, ())
-        ]
-    print(render.table(rows))
+    links = {node.descriptor.digest: node.links for node in manifests}
+    print(render.table(_tree(nodes[0].role, top, links, said)))
     notes: dict[str, Any] = dict(store.links(top).annotations)
     if notes:
         print()

@@ -24,9 +24,9 @@ PACKAGE = ROOT / "buildkit"
 
 # A room imports from lower floors only. A new room needs a floor here.
 FLOORS = (
-    ("errors", "digests", "canonical", "records", "run", "tools", "assets"),
+    ("errors", "digests", "canonical", "records", "run", "scratch", "tools", "assets"),
     ("recipe", "lock", "store"),
-    ("nix", "engine", "model", "image", "doctor"),
+    ("nix", "engine", "model", "image", "doctor", "why"),
     ("pipeline",),
     ("cli",),
     ("__main__",),
