@@ -7,6 +7,7 @@ argument, so a test hands in one that answers from memory.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -91,7 +92,7 @@ def run(
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         try:
             process = subprocess.Popen(
-                words,
+                tied(words, env),
                 cwd=cwd,
                 env=None if env is None else {**os.environ, **env},
                 stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
@@ -132,6 +133,18 @@ def run(
     return result
 
 
+def tied(words: Sequence[str], env: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """A command whose program is asked to end when this process is killed (prctl(2), PDEATHSIG).
+
+    Without ``setpriv`` (util-linux) it is the command as it was: programs then work to their end.
+    """
+    # What cannot be started is left as it is, so that the system says why.
+    tie = shutil.which("setpriv")
+    if tie is None or shutil.which(words[0], path=(env or {}).get("PATH")) is None:
+        return tuple(words)
+    return (tie, "--pdeathsig", "TERM", "--", *words)
+
+
 def failure(result: Result) -> str:
     """One message for a program that failed: its name, its status, the end of what it said."""
     said = (result.stderr.strip() or result.text.strip()).splitlines()[-_TAIL_LINES:]
@@ -142,8 +155,10 @@ def failure(result: Result) -> str:
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a program and its children: first politely, so that it can clean up, then for good."""
     if process.returncode is None:
-        _end_all({process.pid})
-        process.wait()
+        try:
+            _end_all({process.pid})
+        finally:
+            process.wait()
 
 
 @contextmanager

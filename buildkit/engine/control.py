@@ -114,6 +114,7 @@ class Engine:
         self.socket = self.runtime / "socket/docker.sock"
         self.log = self.state / "engine.log"
         self._record_file = self.runtime / "engine.json"
+        self._life = self.state / "life"
 
     @classmethod
     def known(cls, runner: Runner) -> tuple[Engine, ...]:
@@ -154,6 +155,7 @@ class Engine:
                 msg, "run the build with sudo, or name a builder of your own with --builder NAME"
             )
         with self._alone():
+            self._settle()
             if self.status().running:
                 return self.status()
             self._clear()
@@ -172,11 +174,26 @@ class Engine:
             EngineError: it could not be ended.
         """
         with self._alone():
+            if not self._record():
+                self._settle()
             record = self._record()
             if record:
                 self._end(record["pid"])
             self._clear()
         return bool(record)
+
+    def belongs_to(self, folder: Path) -> None:
+        """Let it be an orphan when `folder` is gone."""
+        self.state.mkdir(parents=True, exist_ok=True)
+        (self.state / "owner").write_text(str(folder))
+
+    @property
+    def is_orphan(self) -> bool:
+        """Whether it was started for a command that is gone without having ended it."""
+        try:
+            return not Path((self.state / "owner").read_text()).exists()
+        except OSError:
+            return False
 
     def forget(self) -> None:
         """End it and delete its build cache and log."""
@@ -203,7 +220,7 @@ class Engine:
         """The launcher's record, when the process in it is still the one it meant."""
         try:
             record: dict[str, Any] = json.loads(self._record_file.read_text())
-            alive = launch.started(record["pid"]) == record["started"]
+            alive = launch.is_alive(record["pid"], record["started"])
         except (OSError, ValueError, KeyError):
             return {}
         return record if alive else {}
@@ -218,6 +235,34 @@ class Engine:
             except OSError:
                 return False
 
+    def _settle(self) -> None:
+        """Wait for an engine that a killed command left half-started, or that is still ending.
+
+        Raises:
+            EngineError: it neither answers nor ends.
+        """
+        end = time.monotonic() + _START_SECONDS
+        while self._lives() and not (self._record() and self._answers()):
+            if time.monotonic() > end:
+                record = self._record()
+                if record:
+                    self._end(record["pid"])
+                    return
+                msg = f"an engine that does not answer has the folder {self.state}"
+                raise EngineError(msg, f"end the processes that `fuser {self._life}` names")
+            time.sleep(0.02)
+
+    def _lives(self) -> bool:
+        """Whether a process of it is there, from the launcher to the last container."""
+        try:
+            with self._life.open() as stream:
+                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
     def _launch(self, spec: EngineSpec, binfmt: Binfmt) -> None:
         for name in ("root", "upper", "socket"):
             (self.runtime / name).mkdir(parents=True, exist_ok=True)
@@ -230,6 +275,7 @@ class Engine:
             "data": str(self.state / "data"),
             "socket_folder": str(self.runtime / "socket"),
             "log": str(self.log),
+            "life": str(self._life),
             "record_file": str(self._record_file),
             "record": record,
             "binfmt": binfmt,

@@ -13,9 +13,12 @@ tools take a complete map for the initial namespace and then try what only that 
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import json
 import os
+import select
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -38,6 +41,9 @@ _MASK = rb"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\
 def main(config_file: str) -> int:
     """Start the engine that `config_file` describes; 1 and the reason on stderr if not."""
     config = json.loads(Path(config_file).read_text())
+    if not _take(config["life"]):
+        sys.stderr.write("another engine works in the same folder\n")
+        return 1
     said, say = os.pipe()
     mapped, tell = os.pipe()
     supervisor = os.fork()
@@ -63,6 +69,20 @@ def main(config_file: str) -> int:
     return 1
 
 
+def _take(life: str) -> bool:
+    """Hold the lock that says that something of this engine lives.
+
+    Every process of it gets the open file, so the last one to end lets go of it, however it ends.
+    """
+    lock = os.open(life, os.O_RDWR | os.O_CREAT, 0o600)
+    os.set_inheritable(lock, True)  # noqa: FBT003 - positional in the standard library
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def _supervise(config: dict[str, Any], say: int, mapped: int) -> NoReturn:
     try:
         os.setsid()
@@ -70,11 +90,18 @@ def _supervise(config: dict[str, Any], say: int, mapped: int) -> NoReturn:
         if config["binfmt"] == "private":
             _call("unshare", _NEWUSER, what="a user namespace")
             os.write(say, b"map\n")
-            os.read(mapped, 1)
+            if not os.read(mapped, 1):
+                # Whoever started us was killed.
+                os._exit(1)
         _call("unshare", _NEWNS | _NEWNET | _NEWPID | _NEWIPC | _NEWUTS, what="namespaces")
+        alive, still = os.pipe()
         child = os.fork()
         if child == 0:
+            os.close(still)
             _LIBC.prctl(_SET_PDEATHSIG, _SIGKILL)
+            if select.select([alive], [], [], 0)[0]:
+                # The supervisor was killed before it could be asked for.
+                os._exit(1)
             _become_engine(config, say)
         record = {**config["record"], "pid": child, "started": started(child)}
         target = Path(config["record_file"])
@@ -153,7 +180,21 @@ def register(binfmt: Path, architecture: str, interpreter: str) -> None:
 
 def started(pid: int) -> int:
     """When a process started, in clock ticks since boot (proc(5), field 22 of stat)."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    return int(_stat(pid)[19])
+
+
+def is_alive(pid: int, since: int) -> bool:
+    """Whether the process that started then is there and has not ended."""
+    try:
+        fields = _stat(pid)
+    except OSError:
+        return False
+    return fields[0] not in {"Z", "X"} and int(fields[19]) == since
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields from the third on; the second may hold spaces."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def _to_log(log: str) -> None:
@@ -183,7 +224,8 @@ def _call(name: str, *arguments: object, what: str) -> None:
 
 
 def _fail(say: int, error: OSError) -> NoReturn:
-    os.write(say, f"{error.strerror or error}\n".encode())
+    with suppress(OSError):
+        os.write(say, f"{error.strerror or error}\n".encode())
     os._exit(1)
 
 

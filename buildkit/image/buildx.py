@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _MOST_OUTPUT_LINES = 25
+_STEP_FAULT = re.compile(r"did not complete successfully")
 _USER_FAULT = re.compile(
     r"failed to solve|dockerfile parse error|failed to read dockerfile", re.IGNORECASE
 )
@@ -107,12 +108,20 @@ def build(
         for line in lines:
             say(line.strip())
     except DockerException as error:
-        said = "\n  ".join((error.stderr or str(error)).strip().splitlines()[-_MOST_OUTPUT_LINES:])
-        msg = f"docker buildx build: exit status {error.return_code}\n  {said}"
-        if _USER_FAULT.search(said):
-            raise InputError(msg, "steps have no network: what they need must be locked") from error
-        raise EngineError(msg, "python -m buildkit engine status") from error
+        raise _explain(error.stderr or str(error), error.return_code, builder) from error
     return _read(out, platforms)
+
+
+def _explain(stderr: str, status: int, builder: Builder) -> InputError | EngineError:
+    """Tell apart: a Dockerfile that cannot be built, and a builder that cannot be reached."""
+    said = "\n  ".join(stderr.strip().splitlines()[-_MOST_OUTPUT_LINES:])
+    msg = f"docker buildx build: exit status {status}\n  {said}"
+    if _STEP_FAULT.search(said):
+        return InputError(msg, "steps have no network: what they need must be locked")
+    if _USER_FAULT.search(said):
+        return InputError(msg, "correct the Dockerfile, or what it names in the build context")
+    remedy = "python -m buildkit engine status" if builder.socket else "docker buildx ls"
+    return EngineError(msg, remedy)
 
 
 def _read(out: Path, platforms: Sequence[str]) -> dict[str, Built]:

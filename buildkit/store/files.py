@@ -47,7 +47,8 @@ def translated(root: Path) -> Iterator[None]:
             remedy = "mount it writable, or use another folder with --store"
         else:
             msg = f"{where}: {error.strerror or error}"
-            remedy = ""
+            wrong_kind = error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+            remedy = "use another folder with --store" if wrong_kind else ""
         raise StoreError(msg, remedy) from error
 
 

@@ -24,16 +24,22 @@ PLAIN: dict[str, Callable[..., Array]] = {
     "Abs": np.abs,
     "Add": np.add,
     "And": np.logical_and,
+    "Ceil": np.ceil,
     "Equal": np.equal,
     "Erf": arith.erf,
     "Exp": arith.exp,
+    "Floor": np.floor,
     "Greater": np.greater,
+    "GreaterOrEqual": np.greater_equal,
     "Less": np.less,
+    "LessOrEqual": np.less_equal,
     "Mul": np.multiply,
     "Neg": np.negative,
     "Not": np.logical_not,
     "Or": np.logical_or,
+    "Round": np.rint,
     "Sigmoid": arith.sigmoid,
+    "Sign": np.sign,
     "Sub": np.subtract,
     "Tanh": arith.tanh,
     "Where": np.where,
@@ -117,6 +123,12 @@ def _prelu(x: Float, slope: Float) -> Array:
     return np.where(x < 0, x * slope, x)
 
 
+@op("Elu")
+def _elu(node: Node, x: Float) -> Array:
+    """``alpha * (e^x - 1)`` below 0; close to 0 the error is absolute, not relative."""
+    return np.where(x < 0, (arith.exp(x) - 1.0) * node.get("alpha", 1.0), x)
+
+
 @op("Clip")
 def _clip(node: Node, x: Array, low: Array | None = None, high: Array | None = None) -> Array:
     """Limits as inputs, or as attributes before opset 11."""
@@ -129,7 +141,7 @@ def _clip(node: Node, x: Array, low: Array | None = None, high: Array | None = N
 
 @op("HardSigmoid")
 def _hard_sigmoid(node: Node, x: Float) -> Array:
-    line = x * float(node.get("alpha", 0.2)) + float(node.get("beta", 0.5))
+    line: Float = x * node.get("alpha", 0.2) + node.get("beta", 0.5)
     return np.clip(line, 0.0, 1.0)
 
 

@@ -174,6 +174,18 @@ def _instance_normalization(node: Node, x: Float, scale: Float, bias: Float) -> 
     return y * scale.reshape(shape) + bias.reshape(shape)
 
 
+@op("GroupNormalization")
+def _group_normalization(node: Node, x: Float, scale: Float, bias: Float) -> Array:
+    """Over groups of channels; scale and bias (C,) since opset 21, (groups,) before."""
+    groups = node.attributes["num_groups"]
+    parts = x.reshape(x.shape[0], groups, -1)
+    y = _layer_norm(parts, (2,), node.get("epsilon", 1e-5))
+    if node.opset < 21:
+        return (y * scale[:, None] + bias[:, None]).reshape(x.shape)
+    shape = (-1,) + (1,) * (x.ndim - 2)
+    return y.reshape(x.shape) * scale.reshape(shape) + bias.reshape(shape)
+
+
 @op("BatchNormalization")
 def _batch_normalization(  # noqa: PLR0917 - the operator has that many inputs
     node: Node, x: Float, scale: Float, bias: Float, mean: Float, variance: Float

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+import numpy as np
+
 from .errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -48,7 +50,13 @@ class Node:
     cache: dict[str, Any] = field(default_factory=dict)
 
     def get(self, name: str, default: Any) -> Any:
-        """An attribute's value, or `default` where the node does not say."""
+        """An attribute's value, or `default` where the node does not say.
+
+        Attributes are float32, so a default is made one too: what is said and what is meant by
+        saying nothing are then the same number.
+        """
+        if name not in self.attributes and isinstance(default, float):
+            return float(np.float32(default))
         return self.attributes.get(name, default)
 
     def refuse(self, why: str) -> NoReturn:

@@ -70,6 +70,10 @@ def _cast(node: Node, x: Array) -> Array:
         return np.not_equal(x, 0)
     if to not in (onnx.TensorProto.INT64, onnx.TensorProto.INT32):
         node.refuse("this type")
+    bits = 31 if to == onnx.TensorProto.INT32 else 63
+    if x.dtype == np.float64 and not (np.abs(x) < 2.0**bits).all():
+        # Processors differ in what comes out.
+        node.refuse("a value that no whole number has")
     return np.trunc(x).astype(np.int64)
 
 
@@ -160,6 +164,36 @@ def _slice_of(  # noqa: PLR0917 - ONNX gives it that many inputs
 @op("Gather")
 def _gather(node: Node, x: Array, indices: Array) -> Array:
     return np.take(x, indices, node.get("axis", 0))
+
+
+@op("GatherElements")
+def _gather_elements(node: Node, x: Array, indices: Array) -> Array:
+    axis = node.get("axis", 0) % x.ndim
+    size = x.shape[axis]
+    if ((indices < -size) | (indices >= size)).any():
+        node.refuse("an index beyond the end")
+    return np.take_along_axis(x, indices % size, axis)
+
+
+@op("DepthToSpace")
+def _depth_to_space(node: Node, x: Array) -> Array:
+    """X (N, C, H, W) → (N, C/b², H·b, W·b)."""
+    n, c, h, w = x.shape
+    b = node.attributes["blocksize"]
+    if node.get("mode", "DCR") == "CRD":
+        parts = x.reshape(n, c // (b * b), b, b, h, w).transpose(0, 1, 4, 2, 5, 3)
+    else:
+        parts = x.reshape(n, b, b, c // (b * b), h, w).transpose(0, 3, 4, 1, 5, 2)
+    return parts.reshape(n, c // (b * b), h * b, w * b)
+
+
+@op("SpaceToDepth")
+def _space_to_depth(node: Node, x: Array) -> Array:
+    """X (N, C, H, W) → (N, C·b², H/b, W/b)."""
+    n, c, h, w = x.shape
+    b = node.attributes["blocksize"]
+    parts = x.reshape(n, c, h // b, b, w // b, b).transpose(0, 3, 5, 1, 2, 4)
+    return parts.reshape(n, c * b * b, h // b, w // b)
 
 
 @plain("Expand")
