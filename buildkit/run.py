@@ -138,11 +138,12 @@ def tied(words: Sequence[str], env: Mapping[str, str] | None = None) -> tuple[st
 
     Without ``setpriv`` (util-linux) it is the command as it was: programs then work to their end.
     """
-    # What cannot be started is left as it is, so that the system says why.
-    tie = shutil.which("setpriv")
-    if tie is None or shutil.which(words[0], path=(env or {}).get("PATH")) is None:
+    # By its path: the program's own PATH may lack it. What cannot be started is left as it is, so
+    # that the system says why.
+    setpriv = shutil.which("setpriv")
+    if setpriv is None or shutil.which(words[0], path=(env or {}).get("PATH")) is None:
         return tuple(words)
-    return (tie, "--pdeathsig", "TERM", "--", *words)
+    return (setpriv, "--pdeathsig", "TERM", "--", *words)
 
 
 def failure(result: Result) -> str:

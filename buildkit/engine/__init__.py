@@ -3,6 +3,6 @@
 See ``docs/adr/0002-engine.md`` for why it runs in a user namespace of its own.
 """
 
-from buildkit.engine.control import Engine, EngineSpec, Status
+from buildkit.engine.control import Engine, EngineSpec, Status, need_root
 
-__all__ = ["Engine", "EngineSpec", "Status"]
+__all__ = ["Engine", "EngineSpec", "Status", "need_root"]

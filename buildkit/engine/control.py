@@ -85,6 +85,19 @@ class Status:
     tree: str
 
 
+def need_root() -> None:
+    """Refuse where no engine can be started.
+
+    Raises:
+        EngineError: this user is not root.
+    """
+    if os.geteuid() != 0:
+        msg = "the BuildKit engine needs root to make its namespaces"
+        raise EngineError(
+            msg, "run the build with sudo, or name a builder of your own with --builder NAME"
+        )
+
+
 def runtime_home() -> Path:
     """Folder for sockets; short, because a socket's path has at most 107 bytes."""
     if os.geteuid() == 0:
@@ -149,11 +162,7 @@ class Engine:
         """
         if self.status().running:
             return self.status()
-        if os.geteuid() != 0:
-            msg = "the BuildKit engine needs root to make its namespaces"
-            raise EngineError(
-                msg, "run the build with sudo, or name a builder of your own with --builder NAME"
-            )
+        need_root()
         with self._alone():
             self._settle()
             if self.status().running:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from buildkit import canonical, digests, records, scratch
+from buildkit.engine import need_root
 from buildkit.errors import AccuracyError, DigestError, InputError, StoreError
 from buildkit.image import assemble, buildx, context, media
 from buildkit.lock import codec
@@ -79,6 +80,9 @@ def build(
     if made is not None:
         return BuildResult.from_record(made, store=home, cached=True, seconds=watch.seconds)
     sweep_orphans(runner)
+    if builder is None:
+        # Now, and not after the minutes that the Nix stage may take.
+        need_root()
     shelf = Store.create(home)
     with shelf.lease():
         record = make(plan, shelf, key, watch=watch, runner=runner)
