@@ -26,7 +26,9 @@ def disagreements(
     found = set(recorded) ^ set(fresh)
     for name in set(recorded) & set(fresh):
         (low, high), (new_low, new_high) = recorded[name], fresh[name]
-        room = 0.0 if way == "exact" else TOLERANCE * (high - low)
-        if abs(new_low - low) > room or abs(new_high - high) > room:
+        # A quantised range always holds zero, so that is the width which an error is held against.
+        room = 0.0 if way == "exact" else TOLERANCE * (max(high, 0.0) - min(low, 0.0))
+        # Said this way round, because a NaN is within no room.
+        if not (abs(new_low - low) <= room and abs(new_high - high) <= room):
             found.add(name)
     return tuple(sorted(found))

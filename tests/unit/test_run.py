@@ -85,6 +85,30 @@ def test_variables_are_added(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(python(show)).text == "1 1 None\n"
 
 
+def test_a_program_may_get_a_path_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "tool").write_text(f"#!{sys.executable}\nprint('found')\n")
+    (tmp_path / "tool").chmod(0o755)
+    assert run(["tool"], env={"PATH": str(tmp_path)}).text == "found\n"
+    assert run(python("print(1)"), env={"PATH": "/nothing"}).text == "1\n"
+    with pytest.raises(ToolError, match="tool: no such program"):
+        run(["tool"], env={"PATH": "/nothing"})
+
+
+def test_programs_end_when_this_process_is_killed(tmp_path: Path) -> None:
+    """Not even `kill -9` leaves a tool at work for nobody (needs ``setpriv``, as in Debian)."""
+    program = "import sys; from buildkit.run import run; run([sys.executable, *sys.argv[1:]])"
+    wait = (
+        "import os, sys, time; print(os.getpid(), file=open(sys.argv[1], 'w', 1)); time.sleep(60)"
+    )
+    process = subprocess.Popen([*python(program), "-c", wait, str(tmp_path / "pid")])
+    try:
+        tool = number_in(tmp_path / "pid")
+    finally:
+        process.kill()
+        process.wait()
+    assert gone(tool)
+
+
 def test_the_folder_to_start_in(tmp_path: Path) -> None:
     assert run(python("import os; print(os.getcwd())"), cwd=tmp_path).text == f"{tmp_path}\n"
 
