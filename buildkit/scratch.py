@@ -36,13 +36,18 @@ def folder(parent: Path | None = None, prefix: str = PREFIX) -> Iterator[Path]:
         OSError: it cannot be made.
     """
     home = Path(tempfile.gettempdir()) if parent is None else parent
-    lock, path = _claim(home, prefix)
+    path = home / f"{prefix}{secrets.token_hex(8)}"
+    name = path.with_name(path.name + _LOCK)
+    lock = -1
+    # Named before it is made, so that a signal between any two lines finds what to remove.
     try:
+        lock = _claim(name)
         path.mkdir(0o700)
         yield path
     finally:
-        _remove(path, path.with_name(path.name + _LOCK))
-        os.close(lock)
+        _remove(path, name)
+        if lock >= 0:
+            os.close(lock)
 
 
 def sweep(parent: Path | None = None, prefix: str = PREFIX) -> int:
@@ -60,16 +65,14 @@ def sweep(parent: Path | None = None, prefix: str = PREFIX) -> int:
     return count
 
 
-def _claim(home: Path, prefix: str) -> tuple[int, Path]:
-    """A lock file of our own, held, and the folder that it stands for, not made yet."""
+def _claim(name: Path) -> int:
+    """A new lock file, held."""
     while True:
-        path = home / f"{prefix}{secrets.token_hex(6)}"
-        name = path.with_name(path.name + _LOCK)
         lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600)
         # Between these two lines a sweep may have taken it for debris.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if _is_named(lock, name):
-            return lock, path
+            return lock
         os.close(lock)
 
 

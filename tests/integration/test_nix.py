@@ -205,8 +205,7 @@ def test_a_plain_user_builds_the_same_in_a_store_of_ones_own(made: Tiny, own_hom
     # The engine is for root alone: refused, with the way out, and nothing is published.
     refused = user("build", project.recipe, "--json")
     refused.refusal(2, "EngineError", "needs root", remedy="--builder NAME")
-    assert project.store.entries() == ()
-    assert list((project.root / ".buildkit/store/.ingest").iterdir()) == []
+    assert not (project.root / ".buildkit/store").exists()
 
     with forwarded(Engines(run).start(stage_of(made), Silent()), place):
         built = user(
