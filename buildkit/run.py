@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from buildkit import scratch
 from buildkit.errors import DeadlineError, ToolError
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def run(
 ) -> Result:
     """The `Runner` for real programs; each gets a process group of its own, ended with it."""
     words = tuple(str(word) for word in argv)
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    home = scratch.session()
+    with tempfile.TemporaryFile(dir=home) as out, tempfile.TemporaryFile(dir=home) as err:
         try:
             process = subprocess.Popen(
                 tied(words, env),

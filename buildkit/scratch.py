@@ -11,7 +11,6 @@ import fcntl
 import os
 import secrets
 import shutil
-import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +21,16 @@ if TYPE_CHECKING:
 PREFIX = "edge-buildkit-"
 _LOCK = ".lock"
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def session() -> Path:
+    """The folder for temporary files: ``TMPDIR`` where that is one, else ``/tmp`` (POSIX).
+
+    `tempfile.gettempdir` would write a file there to see whether it can, and a signal between two
+    of its lines leaves that file behind.
+    """
+    named = os.environ.get("TMPDIR", "")
+    return Path(named if os.path.isdir(named) else "/tmp")  # noqa: S108, PTH112 - see above
 
 
 @contextmanager
@@ -35,7 +44,7 @@ def folder(parent: Path | None = None, prefix: str = PREFIX) -> Iterator[Path]:
     Raises:
         OSError: it cannot be made.
     """
-    home = Path(tempfile.gettempdir()) if parent is None else parent
+    home = session() if parent is None else parent
     path = home / f"{prefix}{secrets.token_hex(8)}"
     name = path.with_name(path.name + _LOCK)
     lock = -1
@@ -55,7 +64,7 @@ def sweep(parent: Path | None = None, prefix: str = PREFIX) -> int:
 
     Folders that are in use, or someone else's, stay.
     """
-    home = Path(tempfile.gettempdir()) if parent is None else parent
+    home = session() if parent is None else parent
     count = 0
     with suppress(OSError):
         for name in os.listdir(home):  # noqa: PTH208 - names, not paths: it is quick

@@ -216,7 +216,8 @@ class Tiny:
         assert not stderr.startswith("Traceback"), stderr
         assert "\nTraceback" not in stderr, stderr
         assert self._processes() == []
-        assert sorted(path.name for path in self.temporary.iterdir()) == []
+        left = sorted(path.name for path in self.temporary.iterdir())
+        assert left == [], left
         assert [line for line in _mounts() - self.mounts if str(self.home) in line] == []
         return Answer(status=process.returncode, stdout=stdout, stderr=stderr)
 
