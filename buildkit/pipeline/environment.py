@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from buildkit.lock import drift as locks
 from buildkit.lock.drift import Drift
 from buildkit.nix.flakes import Reference
 
@@ -34,6 +35,15 @@ def pin(recipe: Recipe, before: Lock | None, update: Sequence[str] | None, nix: 
     if before is not None and before.recipe.get("builder") == recipe.builder and not moves:
         return before.builder or nix.pin_flake(recipe.builder, recipe.folder)
     return nix.pin_flake(recipe.builder, recipe.folder)
+
+
+def differences(recipe: Recipe, lock: Lock) -> tuple[Drift, ...]:
+    """All in which a recipe and its lock no longer agree, its builder included.
+
+    Raises:
+        InputError: the builder's folder is not there.
+    """
+    return (*locks.drift(recipe, lock), *drift(recipe, lock))
 
 
 def drift(recipe: Recipe, lock: Lock) -> Iterator[Drift]:

@@ -58,7 +58,7 @@ def check(recipe_file: Path) -> tuple[Drift, ...]:
     """
     recipe = load(recipe_file)
     lock = codec.load(recipe.lock_file)
-    return (*drift.drift(recipe, lock), *environment.drift(recipe, lock))
+    return environment.differences(recipe, lock)
 
 
 def lock(

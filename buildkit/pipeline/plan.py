@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from buildkit import canonical, digests
 from buildkit.errors import DriftError
 from buildkit.image import context
-from buildkit.lock import codec, drift
+from buildkit.lock import codec
 from buildkit.pipeline import environment
 from buildkit.pipeline import project as projects
 from buildkit.pipeline.nixstage import code_digest
@@ -84,7 +84,7 @@ def plan(
     """
     recipe = load(recipe_file)
     lock = codec.load(recipe.lock_file)
-    moved = (*drift.drift(recipe, lock), *environment.drift(recipe, lock))
+    moved = environment.differences(recipe, lock)
     if moved:
         listed = "".join(f"\n  {item.message}" for item in moved)
         msg = f"{recipe.lock_file.name} does not belong to this recipe any more:{listed}"

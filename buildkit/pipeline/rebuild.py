@@ -215,14 +215,14 @@ def _ranges(
     path = stage.paths("ranges", plan.nix_key)["ranges"]
     if path is None:
         return []
-    fresh = canonical.load((stage.nix.physical(path) / "ranges.json").read_bytes())
-    recorded, new = plan.lock.model.ranges, fresh["ranges"]
+    new = canonical.load((stage.nix.physical(path) / "ranges.json").read_bytes())["ranges"]
+    recorded = plan.lock.model.ranges
     moved = ranges.disagreements(recorded, new, plan.lock.model.calibration)
     return [
         Difference(
             what=f"range {name}",
             before=str(recorded.get(name)),
-            after=str(fresh["ranges"].get(name)),
+            after=str(new.get(name)),
         )
         for name in moved
     ]
