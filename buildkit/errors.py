@@ -12,13 +12,15 @@
     ├── FetchError                2  an input cannot be brought here
     ├── StoreError                2  the store cannot be read or written
     ├── EngineError               2  the BuildKit engine cannot be started or reached
+    ├── SignerError               2  there is no key, no identity, or no right to use it
     ├── MachineError              2  the disk is full, a folder cannot be written, no memory
     ├── Fault                     2  a mistake in this program
     ├── Interrupted             130  Ctrl-C; 143 for SIGTERM, 129 for SIGHUP
     └── Refused                   1  decided, and the answer is no
         ├── DriftError            1  recipe and lock no longer agree
         ├── DigestError           1  bytes are not what their digest says
-        └── AccuracyError         1  the quantised model is below its golden limit
+        ├── AccuracyError         1  the quantised model is below its golden limit
+        └── EvidenceError         1  what is said about an artifact is malformed or not true
 
 Errors of libraries and tools are translated at the boundary, ``from`` the cause.
 """
@@ -103,6 +105,10 @@ class EngineError(BuildkitError):
     """The BuildKit engine cannot be started or reached."""
 
 
+class SignerError(BuildkitError):
+    """Nothing can be signed: no key, a wrong passphrase, no identity, no service."""
+
+
 class MachineError(BuildkitError):
     """The operating system refused something that no room has better words for."""
 
@@ -139,3 +145,17 @@ class DigestError(Refused):
 
 class AccuracyError(Refused):
     """The quantised model is below its golden limit; nothing was published."""
+
+
+class EvidenceError(Refused):
+    """What is said about an artifact is malformed, or not true.
+
+    Args:
+        reason: a value of `buildkit.evidence.reasons.Reason`, for scripts.
+        message: what happened and where.
+        remedy: what the user can do about it.
+    """
+
+    def __init__(self, reason: str, message: str, remedy: str = "") -> None:
+        super().__init__(message, remedy)
+        self.reason = reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from buildkit.errors import StoreError
@@ -23,6 +24,23 @@ if TYPE_CHECKING:
     from buildkit.store.graph import Node
 
 GC_WAIT = 10.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attachment:
+    """Something said about `subject`, to be kept as an artifact that refers to it.
+
+    Attributes:
+        subject: manifest or index that is in the store.
+        artifact_type: media type of what is said.
+        layers: bytes with their media type, or what was put before.
+        annotations: of the artifact's manifest, and of its entry.
+    """
+
+    subject: Descriptor
+    artifact_type: str
+    layers: tuple[tuple[bytes, str] | Descriptor, ...]
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 class Store(BlobStore):
@@ -62,7 +80,8 @@ class Store(BlobStore):
         Raises:
             StoreError: its blob is not in the store, or the index cannot be written.
         """
-        return self._tag(descriptor, {**descriptor.annotations, **(annotations or {})}, ref)
+        notes = {**descriptor.annotations, **(annotations or {})}
+        return self._tag_all([(descriptor, notes, ref)])[0]
 
     def untag(self, ref: str) -> None:
         """Take a name away; the entry stays until `gc` removes those without a name.
@@ -125,20 +144,26 @@ class Store(BlobStore):
         Raises:
             StoreError: the subject is not in the store, or the disk is full, or the like.
         """
+        made = Attachment(
+            subject=subject,
+            artifact_type=artifact_type,
+            layers=tuple(blobs),
+            annotations=annotations or {},
+        )
+        return self.attach_all([made])[0]
+
+    def attach_all(self, attachments: Sequence[Attachment]) -> tuple[Descriptor, ...]:
+        """`attach` for several, with one change of the index: all of them appear at once.
+
+        Returns:
+            The entries, in the order of `attachments`.
+
+        Raises:
+            StoreError: a subject is not in the store, or the disk is full, or the like.
+        """
         with self.lease():
-            self._must_have(subject)
-            layers = [self.put_bytes(*each) if isinstance(each, tuple) else each for each in blobs]
-            self.put_bytes(EMPTY_BLOB, EMPTY_TYPE)
-            data = artifact(
-                artifact_type=artifact_type,
-                layers=layers,
-                subject=subject,
-                annotations=annotations or {},
-            )
-            manifest = self.put_bytes(
-                data, MANIFEST_TYPE, annotations=annotations, artifact_type=artifact_type
-            )
-            return self.tag(manifest)
+            manifests = [self._put_attachment(each) for each in attachments]
+            return self._tag_all([(each, each.annotations, None) for each in manifests])
 
     def referrers(self, digest: str, artifact_type: str | None = None) -> tuple[Descriptor, ...]:
         """What is said about `digest`, in the order of artifact type, then digest.
@@ -212,26 +237,42 @@ class Store(BlobStore):
                 self._layout, self._blobs, self._graph, untagged=untagged, dry_run=False
             )
 
-    def _tag(
-        self, added: Descriptor, annotations: Mapping[str, str], ref: str | None
-    ) -> Descriptor:
-        wanted = {key: value for key, value in annotations.items() if key != entries.REF_NAME}
-        if ref is not None:
-            if not ref:
-                msg = "the name of an entry cannot be empty"
-                raise StoreError(msg, "give a name like `digits:1.0.0`")
-            wanted[entries.REF_NAME] = ref
+    def _put_attachment(self, each: Attachment) -> Descriptor:
+        self._must_have(each.subject)
+        layers = [
+            self.put_bytes(*blob) if isinstance(blob, tuple) else blob for blob in each.layers
+        ]
+        self.put_bytes(EMPTY_BLOB, EMPTY_TYPE)
+        data = artifact(
+            artifact_type=each.artifact_type,
+            layers=layers,
+            subject=each.subject,
+            annotations=each.annotations,
+        )
+        return self.put_bytes(
+            data, MANIFEST_TYPE, annotations=each.annotations, artifact_type=each.artifact_type
+        )
+
+    def _tag_all(
+        self, wanted: Sequence[tuple[Descriptor, Mapping[str, str], str | None]]
+    ) -> tuple[Descriptor, ...]:
+        """Make entries of descriptors with annotations and names, in one change of the index."""
+        notes = [_notes(annotations, ref) for _, annotations, ref in wanted]
         placed: list[entries.Entry] = []
 
         def change(document: entries.Document) -> bool:
-            entry, changed = entries.place(document, added, wanted)
-            placed.append(entry)
+            changed = False
+            for (added, _, _), each in zip(wanted, notes, strict=True):
+                entry, new = entries.place(document, added, each)
+                placed.append(entry)
+                changed |= new
             return changed
 
         with self._shared():
-            self._must_have(added)
+            for added, _, _ in wanted:
+                self._must_have(added)
             index.update(self._layout, change)
-        return descriptor(placed[0], "index.json")
+        return tuple(descriptor(entry, "index.json") for entry in placed)
 
     def _must_have(self, each: Descriptor) -> None:
         size = self._blobs.size(each.digest)
@@ -239,3 +280,14 @@ class Store(BlobStore):
             what = "missing" if size is None else f"{size} bytes long, not {each.size}"
             msg = f"{self.root}: blob {each.digest} is {what}"
             raise StoreError(msg, "put the blob into the store first")
+
+
+def _notes(annotations: Mapping[str, str], ref: str | None) -> dict[str, str]:
+    """The annotations of an entry; only `ref` names it."""
+    found = {key: value for key, value in annotations.items() if key != entries.REF_NAME}
+    if ref is not None:
+        if not ref:
+            msg = "the name of an entry cannot be empty"
+            raise StoreError(msg, "give a name like `digits:1.0.0`")
+        found[entries.REF_NAME] = ref
+    return found

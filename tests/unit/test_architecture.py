@@ -26,6 +26,7 @@ PACKAGE = ROOT / "buildkit"
 FLOORS = (
     ("errors", "digests", "canonical", "records", "run", "scratch", "tools", "assets"),
     ("recipe", "lock", "store"),
+    ("evidence",),
     ("nix", "engine", "model", "image", "doctor", "why"),
     ("pipeline",),
     ("cli",),
@@ -48,6 +49,7 @@ SANDBOX = ("buildkit.model.prepare", "buildkit.image.pack")
 
 # Costs 0.1 s and more to import, so only code of the sandbox does so at the top of a module.
 HEAVY = {"docker", "numpy", "onnx", "onnx_ir", "onnxruntime", "pydantic"}
+HEAVY |= {"cryptography", "cyclonedx", "sigstore_models"}
 HEAVY |= {"python_on_whales", "requests", "sigstore"}
 
 PRINTERS = ("buildkit.cli", *SANDBOX)

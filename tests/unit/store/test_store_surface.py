@@ -10,14 +10,14 @@ from buildkit.store import Store
 
 def test_exported_names() -> None:
     assert buildkit.store.__all__ == [
-        "REF_NAME", "Collected", "Finding", "Node", "Store", "archive", "view",
+        "REF_NAME", "Attachment", "Collected", "Finding", "Node", "Store", "archive", "view",
     ]  # fmt: skip
 
 
 def test_methods_of_the_store() -> None:
     found = [name for name, _ in inspect.getmembers(Store) if not name.startswith("_")]
     assert found == [
-        "attach", "check", "copy", "create", "entries", "find", "gc", "has", "lease", "links",
+        "attach", "attach_all", "check", "copy", "create", "entries", "find", "gc", "has", "lease", "links",
         "open", "path", "put_bytes", "put_file", "put_json", "read", "read_json", "reading",
         "referrers", "resolve", "size", "tag", "untag", "walk",
     ]  # fmt: skip
