@@ -41,9 +41,11 @@ def load(data: bytes | str) -> Any:
     Raises:
         ValueError: not JSON, or JSON that two readers may read differently.
     """
+    # The library would guess UTF-16 and UTF-32, and pass over a byte-order mark.
+    text = data.decode() if isinstance(data, bytes) else data
     try:
         return json.loads(
-            data, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite
+            text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite
         )
     except RecursionError as error:
         msg = "JSON is nested too deeply"

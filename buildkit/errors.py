@@ -5,6 +5,7 @@
     BuildkitError                 2  could not be decided
     ├── InputError                2  what the user wrote cannot be used
     │   ├── RecipeError           2  recipe.toml, all mistakes at once
+    │   │   └── PolicyError       2  policy.toml, the same way
     │   └── LockError             2  recipe.lock is missing, newer, or edited by hand
     ├── ToolError                 2  a tool is missing, too old, or failed
     │   └── DeadlineError         2  a tool did not answer in time
@@ -75,6 +76,10 @@ class RecipeError(InputError):
         self.problems = problems
         count = f"{len(problems)} mistake{'s' if len(problems) != 1 else ''}"
         super().__init__(f"{file}: {count}", "correct the lines above, then run the command again")
+
+
+class PolicyError(RecipeError):
+    """All mistakes of one policy, in the order of their lines."""
 
 
 class LockError(InputError):

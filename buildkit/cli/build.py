@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from buildkit.cli import render
+from buildkit.cli import render, signer
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from buildkit.pipeline.results import BuildResult
 
@@ -33,6 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--builder", metavar="NAME", help="your own buildx builder instead of the pinned engine"
     )
+    signer.argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object, nothing else")
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
@@ -42,7 +44,13 @@ def run(options: argparse.Namespace) -> int:
     from buildkit.pipeline.build import build  # noqa: PLC0415 - `--help` must not wait for it
 
     progress = render.progress(options)
-    result = build(options.recipe, store=options.store, builder=options.builder, progress=progress)
+    result = build(
+        options.recipe,
+        store=options.store,
+        builder=options.builder,
+        signer=signer.chosen(options, progress),
+        progress=progress,
+    )
     if options.json:
         render.document(result.to_json())
     else:
@@ -58,10 +66,15 @@ def _table(result: BuildResult) -> str:
     for model in result.models:
         rows.append((f"model {model.target}", model.digest, render.size(model.size)))
     accuracy = [
-        f"accuracy  float {model.float_accuracy} %, quantised {model.quantised_accuracy} %"
+        line
         for model in result.models[:1]
+        for line in (
+            f"accuracy  float {model.float_accuracy} %, quantised {model.quantised_accuracy} %",
+            f"answers   {_answers(model.answers)}",
+        )
     ]
     took = ", ".join(f"{name} {seconds:.2f}" for name, seconds in result.seconds.items())
+    ref = f"{result.recipe['name']}:{result.recipe['version']}"
     name = f"{result.recipe['name']} {result.recipe['version']}"
     state = "nothing to do, it is built already" if result.cached else "built"
     return "\n".join(
@@ -69,7 +82,15 @@ def _table(result: BuildResult) -> str:
             f"{render.plain(name)}: {state}",
             render.table(rows),
             *accuracy,
+            *(f"finding   {render.plain(each)}" for each in result.findings),
+            f"evidence  {len(result.statements)} statements, `evidence {render.plain(ref)}`",
             f"store     {render.plain(str(result.store))}",
             f"seconds   {took}",
         ]
     )
+
+
+def _answers(told: Mapping[str, Any]) -> str:
+    if told["same_on_every_cpu"]:
+        return "the same on every CPU"
+    return f"may differ in the last bits on another CPU: {render.plain(told['reason'])}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from buildkit.cli import render, stores
+from buildkit.cli import render, signer, stores
 
 if TYPE_CHECKING:
     import argparse
@@ -22,6 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = _NOTES
     parser.add_argument("ref", help="an image or a model: name, digest, or its first hex digits")
+    signer.argument(parser)
     stores.argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object, nothing else")
     parser.add_argument("--quiet", action="store_true", help="no progress")
@@ -32,7 +33,12 @@ def run(options: argparse.Namespace) -> int:
     from buildkit.pipeline.rebuild import rebuild  # noqa: PLC0415 - `--help` must not wait for it
 
     progress = render.progress(options)
-    answer = rebuild(options.ref, store=stores.chosen(options).root, progress=progress)
+    answer = rebuild(
+        options.ref,
+        store=stores.chosen(options).root,
+        signer=signer.chosen(options, progress),
+        progress=progress,
+    )
     if options.json:
         render.document({**dataclasses.asdict(answer), "seconds": dict(answer.seconds)})
     else:

@@ -8,7 +8,7 @@ import time
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
-from buildkit.errors import BuildkitError, RecipeError
+from buildkit.errors import BuildkitError, EvidenceError, RecipeError
 
 if TYPE_CHECKING:
     import argparse
@@ -64,6 +64,8 @@ def error(problem: BuildkitError, *, as_json: bool) -> None:
             "kind": type(problem).__name__,
             "remedy": problem.remedy,
         }
+        if isinstance(problem, EvidenceError):
+            said["reason"] = problem.reason
         if isinstance(problem, RecipeError):
             said["problems"] = [
                 {

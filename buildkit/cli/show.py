@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from buildkit.cli import render, stores
+from buildkit.evidence import kinds, referrers
 from buildkit.store import REF_NAME
 
 if TYPE_CHECKING:
@@ -57,11 +58,17 @@ def _tree(
         indent = "  " * depth
         yield f"{indent}{each.platform or role}", each.digest, render.size(each.size)
         for other in said.get(each.digest, ()):
-            yield f"{indent}  ← {other.artifact_type}", other.digest, render.size(other.size)
+            yield f"{indent}  ← {_said(other)}", other.digest, render.size(other.size)
         # Once each: indexes that name one another many times over must not multiply.
         below = links.pop(each.digest, None)
         if below is not None:
             stack += [(depth + 1, part, child) for part, child in reversed(below.children)]
+
+
+def _said(other: Descriptor) -> str:
+    """What a referrer says, in a word where there is one."""
+    kind = kinds.BY_TYPE.get(other.annotations.get(referrers.PREDICATE_TYPE, ""))
+    return f"signed {kind.name}" if kind else f"{other.artifact_type}"
 
 
 def _verify(findings: tuple[Finding, ...], *, as_json: bool) -> int:
@@ -80,12 +87,16 @@ def _list(store: Store, *, as_json: bool) -> int:
     if as_json:
         render.document({"entries": [entry.to_json() for entry in entries]})
     elif entries:
+        # What is said about something is listed with it.
+        own = [entry for entry in entries if store.links(entry).subject is None]
         rows = [("name", "what", "digest")]
         rows += [
             (entry.annotations.get(REF_NAME, "-"), _kind(store, entry), entry.digest)
-            for entry in entries
+            for entry in own
         ]
         print(render.table(rows))
+        if len(own) < len(entries):
+            print(f"and {len(entries) - len(own)} things said about these: name one to see them")
     else:
         print("the store is empty")
     return 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from buildkit.cli import render, stores
 from buildkit.errors import InputError
+from buildkit.run import run as run_program
 from buildkit.store import Store
 
 if TYPE_CHECKING:
@@ -68,31 +69,40 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--store-b", type=Path, metavar="DIR", help="store of B, where it is another one"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object, nothing else")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON object, nothing else")
+    form.add_argument(
+        "--diffoscope",
+        action="store_true",
+        help="show the inside of the first changed file, with the diffoscope of this machine",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Compare and explain."""
-    found = _explained(options)
-    if options.json:
-        render.document(found.to_json())
-    else:
-        print("\n".join(_text(found)))
-    return 0 if found.identical else 1
-
-
-def _explained(options: argparse.Namespace) -> Explanation:
     from buildkit import why  # noqa: PLC0415 - `--help` must not wait for it
 
     files = [_is_file(name) for name in (options.a, options.b)]
-    if all(files):
-        return why.lock_files(Path(options.a), Path(options.b))
-    if any(files):
+    if any(files) and not all(files):
         msg = f"{options.a} and {options.b}: the one is a file, the other is not"
         raise InputError(msg, "name two lock files, or two artifacts of a store")
-    store = stores.chosen(options)
-    other = store if options.store_b is None else Store.open(options.store_b)
-    return why.refs(store, options.a, other, options.b)
+    if any(files) and options.diffoscope:
+        msg = "lock files have no files inside that diffoscope could look into"
+        raise InputError(msg, "leave --diffoscope out, or name two artifacts of a store")
+    inside: list[str] = []
+    if all(files):
+        found = why.lock_files(Path(options.a), Path(options.b))
+    else:
+        store = stores.chosen(options)
+        other = store if options.store_b is None else Store.open(options.store_b)
+        found = why.refs(store, options.a, other, options.b)
+        if options.diffoscope:
+            inside = ["", *why.inside(found, store, other, runner=run_program)]
+    if options.json:
+        render.document(found.to_json())
+    else:
+        print("\n".join([*_text(found), *map(render.plain, inside)]))
+    return 0 if found.identical else 1
 
 
 def _is_file(name: str) -> bool:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 CONTENT = "dev.sigstore.bundle.content"
 PREDICATE_TYPE = "dev.sigstore.bundle.predicateType"
-_ENVELOPE = "dsse-envelope"
+ENVELOPE = "dsse-envelope"
 _LARGEST = 32 * 1024 * 1024
 
 
@@ -70,7 +70,7 @@ def attach(store: Store, signed: Iterable[Signed]) -> tuple[Descriptor, ...]:
                 subject=each.subject,
                 artifact_type=bundle.MEDIA_TYPE,
                 layers=((each.bundle, bundle.MEDIA_TYPE),),
-                annotations={CONTENT: _ENVELOPE, PREDICATE_TYPE: each.predicate_type},
+                annotations={CONTENT: ENVELOPE, PREDICATE_TYPE: each.predicate_type},
             )
             for each in signed
         ]

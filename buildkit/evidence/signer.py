@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Signer(Protocol):
@@ -24,3 +28,20 @@ class Signer(Protocol):
         Raises:
             SignerError: it cannot be signed.
         """
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Who:
+    """Who is to sign, before they were asked.
+
+    Attributes:
+        spec: as a user says it (`buildkit.evidence.signers.SPECS`).
+        ready: makes the signer, unlocked and able to sign; nobody for ``none``. It may ask for a
+            passphrase, so it is called before long work begins, and only if there is any.
+    """
+
+    spec: str
+    ready: Callable[[], Signer | None]
+
+
+NOBODY = Who(spec="none", ready=lambda: None)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from buildkit import canonical
 from buildkit.errors import EvidenceError
 from buildkit.evidence.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 LARGEST = 32 * 1024 * 1024
 DEEPEST = 64
@@ -29,28 +32,36 @@ def load(data: bytes, what: str, *, largest: int = LARGEST) -> Any:
         raise EvidenceError(Reason.TOO_LARGE, msg)
     try:
         value = canonical.load(data)
+        # Half a character (a lone surrogate), which nobody can write again as UTF-8.
+        if b"\\ud" in data.lower():
+            canonical.dump(value)
     except ValueError as error:
         if isinstance(error.__cause__, RecursionError):
             raise _too_deep(what) from error
         msg = f"{what}: {error}"
         raise EvidenceError(Reason.JSON, msg) from error
+    except RecursionError as error:
+        raise _too_deep(what) from error
     _refuse_depth(value, what)
     return value
 
 
 def _refuse_depth(value: Any, what: str) -> None:
     """Level by level, since a function that calls itself would be what such a document attacks."""
-    level = [value]
-    for _ in range(DEEPEST + 1):
-        level = [
+    level = _containers([value])
+    for _ in range(DEEPEST):
+        level = _containers(
             inner
             for outer in level
-            if isinstance(outer, dict | list)
             for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
+        )
         if not level:
             return
     raise _too_deep(what)
+
+
+def _containers(values: Iterable[Any]) -> list[Any]:
+    return [each for each in values if isinstance(each, dict | list)]
 
 
 def _too_deep(what: str) -> EvidenceError:

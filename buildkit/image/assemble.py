@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from buildkit import canonical
+from buildkit import canonical, media
 from buildkit.errors import InputError
-from buildkit.image import context, graft, media
+from buildkit.image import context, graft
 from buildkit.records import Descriptor
 
 if TYPE_CHECKING:

@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from buildkit import canonical
+from buildkit import canonical, media
 from buildkit.errors import InputError
-from buildkit.image import media
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

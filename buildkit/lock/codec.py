@@ -140,7 +140,7 @@ def to_json(lock: Lock) -> dict[str, Any]:
             "digest": lock.recipe_digest,
             "document": lock.recipe,
         },
-        "hosts": {arch: _plain(pins) for arch, pins in lock.hosts.items()},
+        "hosts": {arch: _host(pins) for arch, pins in lock.hosts.items()},
         "platforms": {name: _plain(pins) for name, pins in lock.platforms.items()},
         # Only where the recipe names one: other locks stay as they were.
         **({"builder": lock.builder} if lock.builder else {}),
@@ -151,6 +151,14 @@ def to_json(lock: Lock) -> dict[str, Any]:
             },
         },
     }
+
+
+def _host(pins: HostPins) -> dict[str, Any]:
+    """As `_plain`; a lock that is older than these wheels keeps its bytes, so its digest too."""
+    found: dict[str, Any] = _plain(pins)
+    if not pins.tools_wheels:
+        del found["tools_wheels"]
+    return found
 
 
 def _plain(value: Any) -> Any:
@@ -196,7 +204,8 @@ class _Reader:
         return document
 
     def _host(self, value: object, path: str) -> HostPins:
-        found = self._record(value, path, HostPins)
+        # Without the wheels a lock is read, so that `lock` can complete it; `drift` says that.
+        found = self._record(value, path, HostPins, optional="tools_wheels")
         return HostPins(
             seed=self._debian(found.get("seed"), f"{path}.seed"),
             seed_nar_sha256=self._text(found, path, "seed_nar_sha256", _HEX),
@@ -204,6 +213,7 @@ class _Reader:
             builder_wheels=self._list(found, path, "builder_wheels", self._wheel),
             engine_debian=self._list(found, path, "engine_debian", self._debian),
             tools_debian=self._list(found, path, "tools_debian", self._debian),
+            tools_wheels=self._list(found, path, "tools_wheels", self._wheel),
             asked=self._asked(found, path),
         )
 
@@ -277,8 +287,10 @@ class _Reader:
     def _asked(self, found: dict[str, Any], path: str) -> str:
         return self._optional(found, path, "asked", _DIGEST)
 
-    def _record(self, value: object, path: str, kind: type) -> dict[str, Any]:
-        return self._keys(value, path, *_FIELDS[kind])
+    def _record(self, value: object, path: str, kind: type, optional: str = "") -> dict[str, Any]:
+        absent = isinstance(value, dict) and optional not in value
+        names = [name for name in _FIELDS[kind] if not (absent and name == optional)]
+        return self._keys(value, path, *names)
 
     def _keys(self, value: object, path: str, *names: str) -> dict[str, Any]:
         if not isinstance(value, dict):

@@ -212,6 +212,7 @@ def _sections(lock: Lock) -> dict[str, dict[str, tuple[str, str]]]:
             **_pins("builder", host.builder_wheels),
             **_pins("engine", host.engine_debian),
             **_pins("tools", host.tools_debian),
+            **_pins("tools", host.tools_wheels),
         }
     for name, platform in lock.platforms.items():
         sections[f"platform {name}"] = {

@@ -63,7 +63,7 @@ def wanted(lock: Lock, host_arch: str, platforms: Iterable[str]) -> tuple[Pin, .
         msg = f"the lock has no pins for {', '.join(lacking)}"
         raise FetchError(msg, "run `lock` to bring recipe and lock together")
     pins: list[Pin] = [host.seed, *host.builder_debian, *host.builder_wheels]
-    pins += [*host.engine_debian, *host.tools_debian]
+    pins += [*host.engine_debian, *host.tools_debian, *host.tools_wheels]
     for name in platforms:
         pins += [*lock.platforms[name].debian, *lock.platforms[name].wheels]
     return tuple({pin.sha256: pin for pin in pins}.values())

@@ -33,7 +33,7 @@ def of_host(recipe: Recipe) -> str:
                 "builder": [hosts.BUILDER_SUITE, hosts.SEED, *hosts.BUILDER_DEBIAN],
                 "wheels": [hosts.BUILDER_PYTHON, *builder_requirements(recipe)],
                 "engine": [hosts.ENGINE_SUITE, *hosts.ENGINE_DEBIAN],
-                "tools": list(hosts.TOOLS_DEBIAN),
+                "tools": [*hosts.TOOLS_DEBIAN, *hosts.TOOLS_WHEELS],
             }
         )
     )

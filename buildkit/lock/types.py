@@ -64,6 +64,7 @@ class HostPins:
         builder_wheels: wheels for preparing the model and packing layers, training included.
         engine_debian: packages of the BuildKit engine.
         tools_debian: packages of command-line tools (docker CLI, buildx, oras, cosign).
+        tools_wheels: wheels that carry a tool (syft); empty in a lock older than the tool.
         asked: digest of what was asked for, so that pins stay while the question does.
     """
 
@@ -73,6 +74,7 @@ class HostPins:
     builder_wheels: tuple[WheelPin, ...]
     engine_debian: tuple[DebianPin, ...]
     tools_debian: tuple[DebianPin, ...]
+    tools_wheels: tuple[WheelPin, ...] = ()
     asked: str = ""
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from buildkit import canonical
+from buildkit import canonical, media
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,24 +19,10 @@ if TYPE_CHECKING:
     from buildkit.recipe.types import Recipe, Target
     from buildkit.records import Descriptor
 
-INDEX = "application/vnd.oci.image.index.v1+json"
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 MODEL = "application/vnd.cncf.model.manifest.v1+json"
 CONFIG = "application/vnd.cncf.model.config.v1+json"
 WEIGHT = "application/vnd.cncf.model.weight.v1.raw"
 WEIGHT_CONFIG = "application/vnd.cncf.model.weight.config.v1.raw"
-FILE_PATH = "org.cncf.model.filepath"
-
-TARGET = "io.edge-buildkit.model.target"
-CHECKSUM = "io.edge-buildkit.model.sha256"
-LOCK_DIGEST = "io.edge-buildkit.lock.digest"
-DATA_DIGEST = "io.edge-buildkit.model.data.digest"
-QUANTIZATION = "io.edge-buildkit.model.quantization"
-COMMIT = "org.opencontainers.image.revision"
-VERSION = "org.opencontainers.image.version"
-CREATED = "org.opencontainers.image.created"
-TITLE = "org.opencontainers.image.title"
-LICENSES = "org.opencontainers.image.licenses"
 
 _CARD_SCHEMA = "buildkit/model/v1"
 _PRECISION = {
@@ -56,7 +42,8 @@ class Prepared:
         size: of the quantised file, bytes.
         signature: inputs, outputs, opset, number of parameters.
         report: what was quantised, and how.
-        accuracy: samples, and percent of them right, float and quantised.
+        accuracy: samples, and percent of them right, float and quantised; ``answers``: whether
+            they are the same on every CPU, and what computes in float32.
         data_digest: ``sha256:`` over everything that the model learned or was calibrated from.
     """
 
@@ -100,7 +87,8 @@ def card(recipe: Recipe, lock: Lock, target: Target, prepared: Prepared) -> dict
         },
         "quantization": settings,
         "quantized": dict(prepared.report),
-        "accuracy": dict(prepared.accuracy),
+        "accuracy": {key: value for key, value in prepared.accuracy.items() if key != "answers"},
+        "answers": dict(prepared.accuracy["answers"]),
         "runtime": {
             "target": target.name,
             "platform": target.platform,
@@ -160,11 +148,11 @@ def manifest(
     """The manifest of one variant."""
 
     def named(descriptor: Descriptor, path: str) -> dict[str, Any]:
-        return {**descriptor.to_json(), "annotations": {FILE_PATH: path, TITLE: path}}
+        return {**descriptor.to_json(), "annotations": {media.FILE_PATH: path, media.TITLE: path}}
 
     return {
         "schemaVersion": 2,
-        "mediaType": MANIFEST,
+        "mediaType": media.MANIFEST,
         "artifactType": MODEL,
         "config": config.to_json(),
         "layers": [named(weight, "model.onnx"), named(card, "model.json")],
@@ -183,33 +171,37 @@ def notes(
 ) -> dict[str, str]:
     """What a registry's listing should show of one variant; absent facts are left out."""
     found = {
-        TITLE: recipe.name,
-        VERSION: recipe.version,
-        CREATED: canonical.timestamp(epoch),
-        LICENSES: recipe.model.license,
-        COMMIT: lock.model.commit,
-        TARGET: target.name,
-        CHECKSUM: prepared.digest,
-        LOCK_DIGEST: lock_digest,
-        DATA_DIGEST: prepared.data_digest,
-        QUANTIZATION: recipe.model.prepare.quantization,
+        media.TITLE: recipe.name,
+        media.VERSION: recipe.version,
+        media.CREATED: canonical.timestamp(epoch),
+        media.LICENSES: recipe.model.license,
+        media.REVISION: lock.model.commit,
+        media.MODEL_TARGET: target.name,
+        media.MODEL_CHECKSUM: prepared.digest,
+        media.LOCK_DIGEST: lock_digest,
+        media.MODEL_DATA_DIGEST: prepared.data_digest,
+        media.MODEL_QUANTIZATION: recipe.model.prepare.quantization,
     }
     return {key: value for key, value in found.items() if value}
 
 
 def shared_notes(variant: Mapping[str, str]) -> dict[str, str]:
     """Those of a variant's annotations that hold for every variant."""
-    return {name: value for name, value in variant.items() if name != TARGET}
+    return {name: value for name, value in variant.items() if name != media.MODEL_TARGET}
 
 
 def index(variants: Sequence[tuple[Descriptor, str]], annotations: Mapping[str, str]) -> Any:
     """The index of all variants: (manifest, target) each."""
     return {
         "schemaVersion": 2,
-        "mediaType": INDEX,
+        "mediaType": media.INDEX,
         "artifactType": MODEL,
         "manifests": [
-            {**descriptor.to_json(), "artifactType": MODEL, "annotations": {TARGET: target}}
+            {
+                **descriptor.to_json(),
+                "artifactType": MODEL,
+                "annotations": {media.MODEL_TARGET: target},
+            }
             for descriptor, target in variants
         ],
         "annotations": dict(annotations),

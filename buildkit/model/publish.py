@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from buildkit import canonical, digests
+from buildkit import canonical, digests, media
 from buildkit.model import artifact
 
 if TYPE_CHECKING:
@@ -74,6 +74,6 @@ def put(
         )
         notes = artifact.notes(recipe, lock, target, prepared, lock_digest=lock_digest, epoch=epoch)
         manifest = artifact.manifest(config, weight, card, notes)
-        models.append((store.put_json(manifest, artifact.MANIFEST), target.name))
+        models.append((store.put_json(manifest, media.MANIFEST), target.name))
     index = artifact.index(models, artifact.shared_notes(notes))
-    return Variants(index=store.put_json(index, artifact.INDEX), models=tuple(models))
+    return Variants(index=store.put_json(index, media.INDEX), models=tuple(models))

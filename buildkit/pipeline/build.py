@@ -5,35 +5,35 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from buildkit import canonical, digests, records, scratch
+from buildkit import canonical, digests, media, scratch
 from buildkit.engine import need_root
-from buildkit.errors import AccuracyError, DigestError, InputError, StoreError
-from buildkit.image import assemble, buildx, context, media
-from buildkit.lock import codec
+from buildkit.errors import AccuracyError, DigestError, InputError
+from buildkit.evidence import builds, signing
+from buildkit.evidence.signer import NOBODY, Who
+from buildkit.image import assemble, buildx, context
 from buildkit.model import publish
+from buildkit.pipeline import made, runs, sources, statements
 from buildkit.pipeline import plan as plans
 from buildkit.pipeline import project as projects
-from buildkit.pipeline import sources
 from buildkit.pipeline.engines import Engines, sweep_orphans
 from buildkit.pipeline.nixstage import NixStage, code_digest
 from buildkit.pipeline.progress import Progress, Silent, Stopwatch
 from buildkit.pipeline.results import BuildResult, Model, PlatformImage
+from buildkit.pipeline.statements import Artifacts, Said, Sight
 from buildkit.run import run, tended
-from buildkit.store import REF_NAME, Store
+from buildkit.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from buildkit.evidence.signer import Signer
     from buildkit.lock.types import Lock
     from buildkit.model.artifact import Prepared
     from buildkit.pipeline.plan import Plan
     from buildkit.recipe import Recipe
     from buildkit.records import Descriptor
     from buildkit.run import Runner
-
-RECORD = records.BUILD
-BUILD_KEY = "io.edge-buildkit.build.key"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +54,7 @@ def build(
     *,
     store: Path | None = None,
     builder: str | None = None,
+    signer: Who = NOBODY,
     progress: Progress | None = None,
     runner: Runner = run,
 ) -> BuildResult:
@@ -63,6 +64,7 @@ def build(
         recipe_file: ``recipe.toml``; its lock stands beside it.
         store: folder of the store; ``.buildkit/store`` of the recipe's project when absent.
         builder: a buildx builder of the user's own instead of the pinned engine.
+        signer: who signs what is said about it.
         progress: told what happens.
         runner: starts other programs.
 
@@ -76,74 +78,22 @@ def build(
         # Absolute, because BuildKit and whoever reads the result may stand in another folder.
         home = (store or plan.project.work / "store").absolute()
         key = plan.key
-        made = _made(home, plan, key)
-    if made is not None:
-        return BuildResult.from_record(made, store=home, cached=True, seconds=watch.seconds)
+        record = made.find(home, plan.recipe, key, signer.spec)
+    if record is not None:
+        return BuildResult.from_record(record, store=home, cached=True, seconds=watch.seconds)
+    # Before the minutes that the stages may take: it may ask for a passphrase, or find no key.
+    signs = signer.ready()
+    if signs is not None:
+        watch.progress.note(f"signed by {signs.name}")
     sweep_orphans(runner)
     if builder is None:
         # Now, and not after the minutes that the Nix stage may take.
         need_root()
     shelf = Store.create(home)
     with shelf.lease():
-        record = make(plan, shelf, key, watch=watch, runner=runner)
+        notes = {made.BUILD_KEY: key} | ({made.SIGNER: signer.spec} if signs else {})
+        record = make(plan, shelf, key, watch=watch, runner=runner, signer=signs, notes=notes)
     return BuildResult.from_record(record, store=home, cached=False, seconds=watch.seconds)
-
-
-def _made(home: Path, plan: Plan, key: str) -> dict[str, Any] | None:
-    """The record of this very build, when the store still has all of it under its names."""
-    if not (home / "index.json").is_file():
-        return None
-    store = Store.open(home)
-    entry = store.find({BUILD_KEY: key})
-    image, model = (store.find({REF_NAME: name}) for name in _names(plan.recipe))
-    if entry is None or image is None or model is None:
-        return None
-    try:
-        record: dict[str, Any] = store.read_json(
-            store.read_json(entry.digest)["layers"][0]["digest"]
-        )
-        variants = {item["digest"] for item in store.read_json(model.digest)["manifests"]}
-        if image.digest != record["image"]["digest"]:
-            return None
-        if variants != {item["digest"] for item in record["models"]}:
-            return None
-        since = store.path(entry.digest).stat().st_mtime_ns
-        wanted = (entry.digest, image.digest, model.digest)
-        return record if all(_whole(store, digest, since) for digest in wanted) else None
-    except (DigestError, StoreError):
-        # A build writes damaged blobs anew.
-        return None
-
-
-def _names(recipe: Recipe) -> tuple[str, str]:
-    """The names that a recipe's image and model have in the store."""
-    return f"{recipe.name}:{recipe.version}", f"{recipe.name}-model:{recipe.version}"
-
-
-def _whole(store: Store, digest: str, since: int) -> bool:
-    """Whether a manifest is right and all that it names is there.
-
-    To hash every layer would cost more than all the rest of a build that has nothing to do: only
-    those with other times than the build left are. `show --verify` hashes them all.
-    """
-    if not store.has(digest):
-        return False
-    document = store.read_json(digest)
-    below = [*document.get("layers", []), *([document["config"]] if "config" in document else [])]
-    if any(not _there(store, item, since) for item in below):
-        return False
-    return all(_whole(store, item["digest"], since) for item in document.get("manifests", []))
-
-
-def _there(store: Store, item: dict[str, Any], since: int) -> bool:
-    path = store.path(item["digest"])
-    try:
-        state = path.stat()
-        if state.st_size != int(item["size"]):
-            return False
-        return state.st_mtime_ns <= since or digests.of_file(path) == item["digest"]
-    except OSError:
-        return False
 
 
 def make(
@@ -153,6 +103,8 @@ def make(
     *,
     watch: Stopwatch,
     runner: Runner,
+    signer: Signer | None = None,
+    notes: Mapping[str, str] | None = None,
     apart: Apart | None = None,
 ) -> dict[str, Any]:
     """Run every stage.
@@ -163,6 +115,8 @@ def make(
         key: digest of the plan when the build began.
         watch: times the stages.
         runner: starts other programs.
+        signer: signs what is said about the artifacts; nobody when absent.
+        notes: annotations of the build's record, by which a later build finds it.
         apart: where to make everything anew.
 
     Returns:
@@ -186,7 +140,7 @@ def make(
         engines = Engines(runner, apart.engine if apart else None)
         builder = engines.builder(plan.builder, nix, watch.progress)
     with watch.stage("image", "app layers with BuildKit, grafted"):
-        image = _image(
+        base, image = _image(
             plan,
             store,
             nix,
@@ -196,16 +150,48 @@ def make(
             runner=runner,
             progress=watch.progress,
         )
-    with watch.stage("store", "publishing"):
-        record = _result(plan, store, image, variants, prepared).reproducible()
-        kept: list[tuple[bytes, str] | Descriptor] = [(canonical.dump(record), RECORD)]
-        kept += _origin(plan, store, key)
-        image_name, model_name = _names(plan.recipe)
-        store.tag(variants.index, model_name)
-        store.tag(image.index, image_name)
-        # Last, because it is what the next build looks for.
-        store.attach(image.index, RECORD, kept, annotations={BUILD_KEY: key})
+    with watch.stage("evidence", "SBOMs and provenance"):
+        origin = _origin(plan, store, key)
+        artifacts = Artifacts(base=base, image=image, variants=variants)
+        said = statements.about(
+            plan,
+            store,
+            artifacts,
+            origin=origin,
+            seen=Sight(base=nix.seen(paths), scanner=engines.scanner(nix)),
+            closures=paths["builders"],
+        )
+    with watch.stage("store", "signing and publishing" if signer else "publishing"):
+        record = _result(plan, store, artifacts, prepared, said).reproducible()
+        _publish(plan, store, record, said, origin, notes=notes or {}, signer=signer, watch=watch)
     return record
+
+
+def _publish(
+    plan: Plan,
+    store: Store,
+    record: Mapping[str, Any],
+    said: Said,
+    origin: sources.Origin,
+    *,
+    notes: Mapping[str, str],
+    signer: Signer | None,
+    watch: Stopwatch,
+) -> None:
+    """Sign, name, and leave the record by which a later build finds all this."""
+    artifacts = builds.artifacts(store, record)
+    run = runs.statement(record, watch, lock_digest=plan.lock_digest, builder=plan.builder)
+    payloads = [*said.payloads, run.payload()]
+    if signer is not None:
+        signing.sign(store, signer, payloads, artifacts)
+    image_name, model_name = made.names(plan.recipe)
+    store.tag(artifacts[record["model_index"]], model_name)
+    store.tag(artifacts[record["image"]["digest"]], image_name)
+    kept: list[tuple[bytes, str] | Descriptor] = [(canonical.dump(record), media.BUILD)]
+    kept += [origin.lock, origin.listed, *origin.files]
+    kept += [(payload, media.STATEMENT) for payload in payloads]
+    # Last, because it is what the next build looks for.
+    store.attach(artifacts[record["image"]["digest"]], media.BUILD, kept, annotations=notes)
 
 
 def _models(
@@ -238,7 +224,7 @@ def _image(
     labels: Mapping[str, str],
     runner: Runner,
     progress: Progress,
-) -> assemble.Image:
+) -> tuple[assemble.Base, assemble.Image]:
     """Build the app layers and graft them onto the layers that Nix made."""
     layers = {
         platform: {kind: nix.nix.physical(path) for kind, path in kinds.items()}
@@ -277,25 +263,22 @@ def _image(
             scratch=folder,
             runner=runner,
         )
-        return assemble.put_image(store, base, app, labels=labels, epoch=epoch)
+        return base, assemble.put_image(store, base, app, labels=labels, epoch=epoch)
 
 
 def _result(
-    plan: Plan,
-    store: Store,
-    image: assemble.Image,
-    variants: publish.Variants,
-    prepared: Prepared,
+    plan: Plan, store: Store, artifacts: Artifacts, prepared: Prepared, said: Said
 ) -> BuildResult:
     recipe = plan.recipe
     return BuildResult(
         recipe={"name": recipe.name, "version": recipe.version, "digest": recipe.digest},
         lock_digest=plan.lock_digest,
-        image_digest=image.index.digest,
+        image_digest=artifacts.image.index.digest,
         platforms=tuple(
             PlatformImage(platform=item.platform, digest=item.digest, size=item.size)
-            for item in image.platforms
+            for item in artifacts.image.platforms
         ),
+        model_index=artifacts.variants.index.digest,
         models=tuple(
             Model(
                 target=target,
@@ -304,16 +287,19 @@ def _result(
                 size=prepared.size,
                 float_accuracy=prepared.accuracy["float"],
                 quantised_accuracy=prepared.accuracy["quantised"],
+                answers=prepared.accuracy["answers"],
             )
-            for descriptor, target in variants.models
+            for descriptor, target in artifacts.variants.models
         ),
+        statements=said.listed,
+        findings=said.findings,
         store=store.root,
         cached=False,
         seconds={},
     )
 
 
-def _origin(plan: Plan, store: Store, key: str) -> list[Descriptor]:
+def _origin(plan: Plan, store: Store, key: str) -> sources.Origin:
     """Put the lock and the sources, which stay with the result.
 
     Raises:
@@ -325,11 +311,11 @@ def _origin(plan: Plan, store: Store, key: str) -> list[Descriptor]:
         "code": code_digest(),
         "builder": plan.builder,
     }
-    listed, files = sources.put(store, plan.recipe, plan.lock, facts)
+    origin = sources.put(store, plan.recipe, plan.lock, facts)
     if plan.key != key:
         msg = f"{plan.recipe.folder.name}: a file was changed while it was built"
         raise InputError(msg, "run the build again")
-    return [store.put_bytes(codec.dump(plan.lock), sources.LOCK), listed, *files]
+    return origin
 
 
 def _labels(plan: Plan, model_digest: str) -> dict[str, str]:

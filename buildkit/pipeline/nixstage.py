@@ -15,7 +15,7 @@ from buildkit.recipe.types import ArtifactSource
 from buildkit.records import architecture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from buildkit.lock.types import Lock
     from buildkit.pipeline.progress import Progress
@@ -117,6 +117,17 @@ class NixStage:
             if old != link and not (maker and Path("/proc", maker[1]).exists()):
                 old.unlink(missing_ok=True)
         return found
+
+    def seen(self, paths: Mapping[str, Any]) -> dict[str, bytes]:
+        """Platform → syft's JSON of the layers that Nix made.
+
+        Args:
+            paths: of the attribute ``build``.
+        """
+        return {
+            platform: self.nix.physical(parts["seen"]).read_bytes()
+            for platform, parts in paths["layers"].items()
+        }
 
     def _arguments(self, lock: Path) -> dict[str, Any]:
         arguments: dict[str, Any] = {

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from buildkit.recipe import Recipe
     from buildkit.run import Runner
 
+# What a build says about its artifacts; another version is made again.
+RECORD_VERSION = 2
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
@@ -63,6 +66,7 @@ class Plan:
             "revision": self.project.revision,
             "epoch": self.project.epoch,
             "builder": self.builder,
+            "record": RECORD_VERSION,
         }
         return digests.of_bytes(canonical.dump(parts))
 

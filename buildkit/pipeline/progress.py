@@ -52,11 +52,13 @@ class Stopwatch:
     """Runs stages and keeps how long each took.
 
     Attributes:
+        started: seconds since 1970 when it was made.
         seconds: stage → wall-clock seconds, in the order they ran.
     """
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
+        self.started = int(time.time())
         self.seconds: dict[str, float] = {}
 
     @contextmanager

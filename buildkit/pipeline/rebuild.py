@@ -8,21 +8,21 @@ build replays from the lock, are derived again and held against it.
 from __future__ import annotations
 
 import dataclasses
-import os
-import platform
 import secrets
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from buildkit import __version__, canonical, scratch
+from buildkit import canonical, media, scratch
 from buildkit.engine import Engine
-from buildkit.errors import BuildkitError, InputError, StoreError
+from buildkit.errors import BuildkitError, InputError
+from buildkit.evidence import builds, kinds, signing
+from buildkit.evidence.signer import NOBODY, Who
+from buildkit.evidence.statement import Statement
 from buildkit.model import ranges
-from buildkit.pipeline import build as builds
+from buildkit.pipeline import build as building
+from buildkit.pipeline import machine
 from buildkit.pipeline import plan as plans
-from buildkit.pipeline import sources
 from buildkit.pipeline.engines import sweep_orphans
 from buildkit.pipeline.nixstage import NixStage, code_digest
 from buildkit.pipeline.progress import Progress, Silent, Stopwatch
@@ -32,14 +32,14 @@ from buildkit.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
+    from buildkit.evidence.builds import Build
     from buildkit.pipeline.plan import Plan
-    from buildkit.records import Descriptor
     from buildkit.run import Runner
 
 SCHEMA = "buildkit/rebuild/v1"
 REBUILD = "application/vnd.edge-buildkit.rebuild.v1+json"
-_CPU_FACTS = ("model name", "CPU implementer", "CPU part", "flags", "Features")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,13 +75,19 @@ class Rebuilt:
 
 
 def rebuild(
-    ref: str, *, store: Path, progress: Progress | None = None, runner: Runner = run
+    ref: str,
+    *,
+    store: Path,
+    signer: Who = NOBODY,
+    progress: Progress | None = None,
+    runner: Runner = run,
 ) -> Rebuilt:
     """Make an artifact again, compare digest by digest, and keep the answer in the store.
 
     Args:
         ref: an image index, one of its platforms, a model or the index of models.
         store: the store that holds it; the record goes there too.
+        signer: who signs the record.
         progress: told what happens.
         runner: starts other programs.
 
@@ -90,11 +96,12 @@ def rebuild(
     """
     watch = Stopwatch(progress or Silent())
     shelf = Store.open(store)
-    subject, kept = _kept(shelf, shelf.resolve(ref).digest)
+    signs = signer.ready()
+    kept = builds.find(shelf, shelf.resolve(ref).digest)
     scratch.sweep()
     sweep_orphans(runner)
     with scratch.folder() as work:
-        apart = builds.Apart(work=work / "work", engine=secrets.token_hex(6))
+        apart = building.Apart(work=work / "work", engine=secrets.token_hex(6))
         Engine(apart.engine, runner).belongs_to(work)
         try:
             with watch.stage("sources", "taking the sources out of the store"):
@@ -103,7 +110,7 @@ def rebuild(
             fresh = Store.create(work / "store")
             with fresh.lease():
                 try:
-                    builds.make(plan, fresh, plan.key, watch=watch, runner=runner, apart=apart)
+                    building.make(plan, fresh, plan.key, watch=watch, runner=runner, apart=apart)
                 except BuildkitError as error:
                     if error.exit_code == 1:
                         # Made, and not what the lock says: that is an answer.
@@ -118,7 +125,7 @@ def rebuild(
         finally:
             Engine(apart.engine, runner).forget()
     answer = Rebuilt(
-        subject=subject.digest,
+        subject=kept.subject.digest,
         identical=not found,
         compared=compared,
         differences=tuple(found),
@@ -126,57 +133,14 @@ def rebuild(
         record="",
         seconds=watch.seconds,
     )
-    entry = shelf.attach(subject, REBUILD, [(canonical.dump(_document(answer)), REBUILD)])
+    said = _statement(answer, kept.result)
+    entry = shelf.attach(kept.subject, REBUILD, [(said.payload(), media.STATEMENT)])
+    if signs is not None:
+        signing.sign(shelf, signs, [said.payload()], builds.artifacts(shelf, kept.result))
     return dataclasses.replace(answer, record=entry.digest)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Kept:
-    """What a build left in the store: its result, its lock, its sources."""
-
-    result: Mapping[str, Any]
-    lock: bytes
-    sources: Mapping[str, Any]
-
-
-def _kept(store: Store, digest: str) -> tuple[Descriptor, _Kept]:
-    """The build that made `digest`, and the image index of it.
-
-    Raises:
-        StoreError: no build in this store names it.
-    """
-    for entry in reversed(store.entries()):
-        if entry.artifact_type != builds.RECORD:
-            continue
-        manifest = store.read_json(entry.digest)
-        layers: dict[str, str] = {}
-        for layer in manifest["layers"]:
-            layers.setdefault(layer["mediaType"], layer["digest"])
-        result = store.read_json(layers[builds.RECORD])
-        if digest in _named(store, result) and sources.LOCK in layers:
-            kept = _Kept(
-                result=result,
-                lock=store.read(layers[sources.LOCK]),
-                sources=store.read_json(layers[sources.SOURCES]),
-            )
-            return store.resolve(result["image"]["digest"]), kept
-    msg = f"{digest}: no build in this store made it"
-    raise StoreError(msg, "name an image or a model that `python -m buildkit show` lists")
-
-
-def _named(store: Store, result: Mapping[str, Any]) -> Iterator[str]:
-    yield result["image"]["digest"]
-    yield from (item["digest"] for item in result["image"]["platforms"])
-    models = [item["digest"] for item in result["models"]]
-    yield from models
-    for entry in store.entries():
-        if entry.media_type.endswith("index.v1+json"):
-            listed = store.read_json(entry.digest).get("manifests", [])
-            if [item["digest"] for item in listed] == models:
-                yield entry.digest
-
-
-def _restore(store: Store, kept: _Kept, folder: Path, runner: Runner) -> Plan:
+def _restore(store: Store, kept: Build, folder: Path, runner: Runner) -> Plan:
     """Write sources and lock to a folder as they were, and read them as a build would.
 
     Raises:
@@ -199,14 +163,14 @@ def _restore(store: Store, kept: _Kept, folder: Path, runner: Runner) -> Plan:
     return plans.plan(recipe, kept.sources["builder"], runner, project)
 
 
-def _notes(kept: _Kept) -> tuple[str, ...]:
+def _notes(kept: Build) -> tuple[str, ...]:
     if kept.sources["code"] != code_digest():
         return ("it was built with another version of edge-buildkit",)
     return ()
 
 
 def _ranges(
-    plan: Plan, apart: builds.Apart, runner: Runner, progress: Progress
+    plan: Plan, apart: building.Apart, runner: Runner, progress: Progress
 ) -> list[Difference]:
     """Derive the ranges again; where they do not agree with the lock, say which."""
     stage = NixStage(
@@ -228,10 +192,10 @@ def _ranges(
     ]
 
 
-def _compare(before: Store, after: Store, kept: _Kept) -> tuple[int, list[Difference]]:
-    """Every manifest and every layer of image and models."""
+def _compare(before: Store, after: Store, kept: Build) -> tuple[int, list[Difference]]:
+    """Every manifest and every layer of image and models, and every reproducible statement."""
     old = dict(_digests(before, kept.result))
-    entry = next((e for e in after.entries() if e.artifact_type == builds.RECORD), None)
+    entry = next((e for e in after.entries() if e.artifact_type == media.BUILD), None)
     new: dict[str, str] = {}
     if entry is not None:
         manifest = after.read_json(entry.digest)
@@ -253,6 +217,8 @@ def _digests(store: Store, result: Mapping[str, Any]) -> Iterator[tuple[str, str
         what = f"model {item['target']}"
         yield what, item["digest"]
         yield from _parts(store, what, item["digest"])
+    for item in result["statements"]:
+        yield f"{item['kind']} of {item['about']}", item["digest"]
 
 
 def _parts(store: Store, what: str, digest: str) -> Iterator[tuple[str, str]]:
@@ -262,34 +228,20 @@ def _parts(store: Store, what: str, digest: str) -> Iterator[tuple[str, str]]:
         yield f"{what} layer {number}", layer["digest"]
 
 
-def _document(answer: Rebuilt) -> dict[str, Any]:
-    """The record: who, where, on what processor, with what result. Ready to be a predicate."""
-    return {
-        "schema": SCHEMA,
-        "subject": answer.subject,
-        "identical": answer.identical,
-        "compared": answer.compared,
-        "differences": [dataclasses.asdict(item) for item in answer.differences],
-        "notes": list(answer.notes),
-        "rebuilder": {
-            "user": os.environ.get("USER", ""),
-            "host": platform.node(),
-            "system": f"{platform.system()} {platform.release()}",
-            "machine": platform.machine(),
-            "cpu": _cpu(),
-            "tool": f"edge-buildkit {__version__}",
-            "code": code_digest(),
+def _statement(answer: Rebuilt, result: Mapping[str, Any]) -> Statement:
+    """The record: who, where, on what processor, with what result."""
+    return Statement(
+        subjects=builds.subjects(result),
+        predicate_type=kinds.REBUILD.predicate_type,
+        predicate={
+            "schema": SCHEMA,
+            "subject": answer.subject,
+            "identical": answer.identical,
+            "compared": answer.compared,
+            "differences": [dataclasses.asdict(item) for item in answer.differences],
+            "notes": list(answer.notes),
+            "by": machine.facts(),
+            "finished": canonical.timestamp(int(time.time())),
+            "seconds": dict(answer.seconds),
         },
-        "finished": canonical.timestamp(int(time.time())),
-        "seconds": dict(answer.seconds),
-    }
-
-
-def _cpu() -> dict[str, str]:
-    """What /proc/cpuinfo says of the first processor that could decide a bit."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
-    except OSError:
-        return {}
-    pairs = (line.partition(":") for line in lines)
-    return {key.strip(): value.strip() for key, _, value in pairs if key.strip() in _CPU_FACTS}
+    )

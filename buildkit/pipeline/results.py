@@ -32,6 +32,8 @@ class Model:
         size: of ``model.onnx``, bytes.
         float_accuracy: percent of the golden inputs that the float model gets right.
         quantised_accuracy: the same, quantised.
+        answers: whether the quantised model answers alike on every CPU, and if not, why
+            (``docs/quantisation.md``).
     """
 
     target: str
@@ -40,6 +42,22 @@ class Model:
     size: int
     float_accuracy: float
     quantised_accuracy: float
+    answers: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Statement:
+    """One reproducible piece of evidence.
+
+    Attributes:
+        kind: word of `buildkit.evidence.kinds`.
+        about: for people: ``linux/arm64``, ``model pi5-cpu``, ``build``.
+        digest: of the statement's canonical bytes, before anybody signs it.
+    """
+
+    kind: str
+    about: str
+    digest: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +69,10 @@ class BuildResult:
         lock_digest: of the lock that was used.
         image_digest: of the image index.
         platforms: sorted by platform.
+        model_index: digest of the index of all models.
         models: in the order of the recipe's targets.
+        statements: what is said about the artifacts.
+        findings: where lock and image were found to differ; people should read these.
         store: folder of the store.
         cached: whether nothing had to be done.
         seconds: stage → wall-clock seconds.
@@ -61,7 +82,10 @@ class BuildResult:
     lock_digest: str
     image_digest: str
     platforms: tuple[PlatformImage, ...]
+    model_index: str
     models: tuple[Model, ...]
+    statements: tuple[Statement, ...]
+    findings: tuple[str, ...]
     store: Path
     cached: bool
     seconds: Mapping[str, float]
@@ -88,6 +112,7 @@ class BuildResult:
                     for item in self.platforms
                 ],
             },
+            "model_index": self.model_index,
             "models": [
                 {
                     "target": item.target,
@@ -98,9 +123,15 @@ class BuildResult:
                         "float": item.float_accuracy,
                         "quantised": item.quantised_accuracy,
                     },
+                    "answers": dict(item.answers),
                 }
                 for item in self.models
             ],
+            "statements": [
+                {"kind": item.kind, "about": item.about, "digest": item.digest}
+                for item in self.statements
+            ],
+            "findings": list(self.findings),
         }
 
     @classmethod
@@ -113,6 +144,7 @@ class BuildResult:
             lock_digest=record["lock"]["digest"],
             image_digest=record["image"]["digest"],
             platforms=tuple(PlatformImage(**item) for item in record["image"]["platforms"]),
+            model_index=record["model_index"],
             models=tuple(
                 Model(
                     target=item["target"],
@@ -121,9 +153,12 @@ class BuildResult:
                     size=item["size"],
                     float_accuracy=item["accuracy"]["float"],
                     quantised_accuracy=item["accuracy"]["quantised"],
+                    answers=item["answers"],
                 )
                 for item in record["models"]
             ),
+            statements=tuple(Statement(**item) for item in record["statements"]),
+            findings=tuple(record["findings"]),
             store=store,
             cached=cached,
             seconds=seconds,

@@ -5,13 +5,15 @@ With the lock it is all that a later rebuild needs, whatever has become of the r
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from buildkit import records
+from buildkit import media
 from buildkit.image import context
+from buildkit.lock import codec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from buildkit.lock.types import Lock
@@ -20,9 +22,23 @@ if TYPE_CHECKING:
     from buildkit.store import Store
 
 SCHEMA = "buildkit/sources/v1"
-SOURCES = records.BUILD_SOURCES
-LOCK = records.BUILD_LOCK
-FILE = records.BUILD_FILE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """What a build was made from, in the store.
+
+    Attributes:
+        lock: the lock.
+        listed: the list of sources.
+        files: every file of the list.
+        digests: path relative to the recipe's folder → digest; links are not among them.
+    """
+
+    lock: Descriptor
+    listed: Descriptor
+    files: tuple[Descriptor, ...]
+    digests: Mapping[str, str]
 
 
 def files(recipe: Recipe, lock: Lock) -> Iterator[tuple[str, Path]]:
@@ -39,19 +55,14 @@ def files(recipe: Recipe, lock: Lock) -> Iterator[tuple[str, Path]]:
     yield from sorted(found.items())
 
 
-def put(
-    store: Store, recipe: Recipe, lock: Lock, facts: dict[str, Any]
-) -> tuple[Descriptor, tuple[Descriptor, ...]]:
-    """Put the list of sources, and every file of it as a blob.
+def put(store: Store, recipe: Recipe, lock: Lock, facts: dict[str, Any]) -> Origin:
+    """Put the lock, the list of sources, and every file of it as a blob.
 
     Args:
         store: where to.
         recipe: whose sources.
         lock: names the model's files.
         facts: what else decided the build: revision, epoch, code, builder.
-
-    Returns:
-        The list, and the files.
 
     Raises:
         DigestError: a file of the model is not the one in the lock any more.
@@ -63,9 +74,14 @@ def put(
         if file.is_symlink():
             listed[path] = {"link": str(file.readlink())}
             continue
-        blob = store.put_file(file, FILE, digest=pinned.get(path))
+        blob = store.put_file(file, media.BUILD_FILE, digest=pinned.get(path))
         blobs[blob.digest] = blob
         executable = bool(file.stat().st_mode & 0o100)
         listed[path] = {"digest": blob.digest, "size": blob.size, "executable": executable}
     document = {"schema": SCHEMA, "recipe": recipe.file.name, "files": listed, **facts}
-    return store.put_json(document, SOURCES), tuple(blobs.values())
+    return Origin(
+        lock=store.put_bytes(codec.dump(lock), media.BUILD_LOCK),
+        listed=store.put_json(document, media.BUILD_SOURCES),
+        files=tuple(blobs.values()),
+        digests={path: entry["digest"] for path, entry in listed.items() if "digest" in entry},
+    )

@@ -16,18 +16,19 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def schema() -> dict[str, Any]:
     """The schema of a recipe (JSON Schema, draft 2020-12)."""
-    root = _table(RECIPE)
+    root = table_schema(RECIPE)
     root["properties"]["model"] |= _model_rules()
     return {"$schema": _DIALECT, "title": "recipe.toml of edge-buildkit"} | root
 
 
-def _table(table: Table) -> dict[str, Any]:
+def table_schema(table: Table) -> dict[str, Any]:
+    """The schema of one table, with all tables in it."""
     defaults = table.defaults()
     properties: dict[str, Any] = {}
     required = []
     for name, key in table.keys.items():
         if isinstance(key, Table):
-            properties[name] = _table(key)
+            properties[name] = table_schema(key)
             if key.absent == "mistake":
                 required.append(name)
             continue

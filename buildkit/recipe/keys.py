@@ -15,6 +15,7 @@ from buildkit.recipe.types import (
     ArtifactSource,
     CalibrationMethod,
     CalibrationSpec,
+    ConsiderationsSpec,
     DebianSpec,
     FileSource,
     Fusion,
@@ -115,6 +116,32 @@ _IMAGE = Table(
         ),
         "debian": _DEBIAN,
         "python": _PYTHON,
+    },
+)
+
+
+def _texts(about: str, item: str, example: str) -> Many:
+    return Many(about=about, item=Text(about=item, form=forms.LINE, example=example))
+
+
+_CONSIDERATIONS = Table(
+    about="what a person should know before using the model, for its model card",
+    record=ConsiderationsSpec,
+    absent="nothing",
+    keys={
+        "users": _texts("who it is made for", "a kind of user", "shop staff at a till"),
+        "use_cases": _texts("what it is made for", "a use", "reading digits on a form"),
+        "limitations": _texts(
+            "where it fails, or was not tried", "a limitation", "only tried on dark ink"
+        ),
+        "tradeoffs": _texts(
+            "what was given up for what", "a trade-off", "int8: a quarter of the size, less exact"
+        ),
+        "ethical": _texts(
+            "risks for people, each as RISK or RISK: WHAT IS DONE ABOUT IT",
+            "a risk",
+            "a wrong reading goes unnoticed: low scores are shown to a person",
+        ),
     },
 )
 
@@ -260,6 +287,7 @@ _MODEL = Table(
                 ),
             },
         ),
+        "considerations": _CONSIDERATIONS,
     },
 )
 

@@ -16,6 +16,7 @@ from buildkit.recipe.table import Reader, settled
 from buildkit.recipe.targets import TARGETS
 from buildkit.recipe.types import (
     CalibrationSpec,
+    ConsiderationsSpec,
     DebianSpec,
     GoldenSpec,
     ImageSpec,
@@ -108,6 +109,7 @@ def _recipe(file: Path, values: dict[str, Any]) -> Recipe:
     image, model = values["image"], values["model"]
     name = next(name for name in SOURCES if name in model)
     calibration = model.get("calibration")
+    considerations = model.get("considerations")
     # Through JSON, so that it is equal to what a reader of the canonical bytes has.
     said = canonical.dump(values)
     plain = {key: value for key, value in values.items() if key not in {"schema", "image", "model"}}
@@ -127,5 +129,8 @@ def _recipe(file: Path, values: dict[str, Any]) -> Recipe:
             golden=GoldenSpec(**model["golden"]),
             task=model["task"],
             license=model["license"],
+            considerations=(
+                None if considerations is None else ConsiderationsSpec(**considerations)
+            ),
         ),
     )

@@ -96,6 +96,14 @@ method = "minmax" # or "percentile", with percentile = 99.99
 [model.golden]
 data = "train:golden.npz"
 max_drop = 0.5 # of top-1 accuracy, in percentage points
+
+# What a person should know before using the model; goes into its model card.
+# [model.considerations]
+# users = ["shop staff at a till"]
+# use_cases = ["reading digits on a form"]
+# limitations = ["only tried on dark ink"]
+# tradeoffs = ["int8: a quarter of the size, less exact"]
+# ethical = ["a wrong reading goes unnoticed: low scores are shown to a person"]
 """
 
 

@@ -164,6 +164,25 @@ class GoldenSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ConsiderationsSpec:
+    """What its makers say about a model, for its model card; each text a line, sorted.
+
+    Attributes:
+        users: who it is made for.
+        use_cases: what it is made for.
+        limitations: where it fails, or was not tried.
+        tradeoffs: what was given up for what.
+        ethical: risks; what follows the first ``: `` is what is done about one.
+    """
+
+    users: tuple[str, ...] = ()
+    use_cases: tuple[str, ...] = ()
+    limitations: tuple[str, ...] = ()
+    tradeoffs: tuple[str, ...] = ()
+    ethical: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelSpec:
     """Where the model comes from and what is done to it.
 
@@ -174,6 +193,7 @@ class ModelSpec:
         golden: what the result is checked against before anything is published.
         task: for the model's manifest and card (``image-classification``).
         license: SPDX expression of the model; empty when the recipe does not say.
+        considerations: for the model card; absent when the recipe has no such table.
     """
 
     source: Source
@@ -182,6 +202,7 @@ class ModelSpec:
     golden: GoldenSpec
     task: str = ""
     license: str = ""
+    considerations: ConsiderationsSpec | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

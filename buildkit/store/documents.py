@@ -6,25 +6,21 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from buildkit import canonical, digests
+from buildkit import canonical, digests, media
 from buildkit.errors import StoreError
 from buildkit.records import Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
-INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
-CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
-EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
-INDEX_TYPES = frozenset({INDEX_TYPE, "application/vnd.docker.distribution.manifest.list.v2+json"})
-IMAGE_TYPES = frozenset({MANIFEST_TYPE, "application/vnd.docker.distribution.manifest.v2+json"})
+INDEX_TYPES = frozenset({media.INDEX, "application/vnd.docker.distribution.manifest.list.v2+json"})
+IMAGE_TYPES = frozenset({media.MANIFEST, "application/vnd.docker.distribution.manifest.v2+json"})
 # Withdrawn from the specification, still written by older tools; its blobs must be kept.
 ARTIFACT_TYPE = "application/vnd.oci.artifact.manifest.v1+json"
 DOCUMENT_TYPES = INDEX_TYPES | IMAGE_TYPES | {ARTIFACT_TYPE}
 
 EMPTY_BLOB = b"{}"
-EMPTY = Descriptor(media_type=EMPTY_TYPE, digest=digests.of_bytes(EMPTY_BLOB), size=2)
+EMPTY = Descriptor(media_type=media.EMPTY, digest=digests.of_bytes(EMPTY_BLOB), size=2)
 
 Role = Literal["index", "manifest", "config", "layer", "blob"]
 
@@ -146,7 +142,7 @@ def artifact(
     """
     document: dict[str, Any] = {
         "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
+        "mediaType": media.MANIFEST,
         "artifactType": artifact_type,
         "config": EMPTY.to_json(),
         "layers": [each.to_json() for each in layers or (EMPTY,)],

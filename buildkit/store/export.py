@@ -7,9 +7,9 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from buildkit import canonical, digests
+from buildkit import canonical, digests, media
 from buildkit.errors import StoreError
-from buildkit.store.documents import CONFIG_TYPE, IMAGE_TYPES, INDEX_TYPE, INDEX_TYPES
+from buildkit.store.documents import IMAGE_TYPES, INDEX_TYPES
 from buildkit.store.entries import REF_NAME
 from buildkit.store.files import FILE_MODE, make_folder, translated
 from buildkit.store.layout import MARKER, Layout
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from buildkit.store.graph import Node
     from buildkit.store.store import Store
 
-_CONFIGS = (CONFIG_TYPE, "application/vnd.docker.container.image.v1+json")
+_CONFIGS = (media.CONFIG, "application/vnd.docker.container.image.v1+json")
 _CANNOT_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EACCES, errno.EOPNOTSUPP, errno.EROFS)
 
 _BLOCK = 512
@@ -178,7 +178,7 @@ def _bare(descriptor: Descriptor) -> dict[str, Any]:
 def _index(entry: dict[str, Any], annotations: Mapping[str, str]) -> bytes:
     if annotations:
         entry = {**entry, "annotations": dict(annotations)}
-    return canonical.dump({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [entry]})
+    return canonical.dump({"schemaVersion": 2, "mediaType": media.INDEX, "manifests": [entry]})
 
 
 def _inside(descriptor: Descriptor) -> str:

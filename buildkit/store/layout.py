@@ -6,9 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from buildkit import canonical, digests
+from buildkit import canonical, digests, media
 from buildkit.errors import StoreError
-from buildkit.store.documents import INDEX_TYPE
 from buildkit.store.files import make_folder, translated, write_whole
 from buildkit.store.locks import hold
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 VERSION = "1.0.0"
 MARKER = canonical.dump({"imageLayoutVersion": VERSION})
-EMPTY_INDEX = canonical.dump({"manifests": [], "mediaType": INDEX_TYPE, "schemaVersion": 2})
+EMPTY_INDEX = canonical.dump({"manifests": [], "mediaType": media.INDEX, "schemaVersion": 2})
 INDEX_WAIT = 60.0
 
 _NEWEST = (1, 0)

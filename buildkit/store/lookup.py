@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from buildkit import canonical, digests
+from buildkit import canonical, digests, media
 from buildkit.errors import DigestError, StoreError
 from buildkit.records import Descriptor
 from buildkit.store import entries
 from buildkit.store.blobs import DOCUMENT_LIMIT
-from buildkit.store.documents import DOCUMENT_TYPES, INDEX_TYPE, MANIFEST_TYPE, descriptor
+from buildkit.store.documents import DOCUMENT_TYPES, descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,7 +74,7 @@ def _manifest(blobs: Blobs, digest: str) -> Descriptor | None:
         return None
     if not isinstance(document, dict) or document.get("schemaVersion") != 2:
         return None
-    default = INDEX_TYPE if "manifests" in document else MANIFEST_TYPE
+    default = media.INDEX if "manifests" in document else media.MANIFEST
     media_type = document.get("mediaType", default)
     if media_type not in DOCUMENT_TYPES:
         return None

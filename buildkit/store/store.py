@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from buildkit import media
 from buildkit.errors import StoreError
 from buildkit.store import check, entries, gc, index, lookup
 from buildkit.store.blobstore import BlobStore
-from buildkit.store.documents import EMPTY_BLOB, EMPTY_TYPE, MANIFEST_TYPE, artifact, descriptor
+from buildkit.store.documents import EMPTY_BLOB, artifact, descriptor
 from buildkit.store.files import translated
 from buildkit.store.graph import Graph
 from buildkit.store.locks import hold
@@ -242,7 +243,7 @@ class Store(BlobStore):
         layers = [
             self.put_bytes(*blob) if isinstance(blob, tuple) else blob for blob in each.layers
         ]
-        self.put_bytes(EMPTY_BLOB, EMPTY_TYPE)
+        self.put_bytes(EMPTY_BLOB, media.EMPTY)
         data = artifact(
             artifact_type=each.artifact_type,
             layers=layers,
@@ -250,7 +251,7 @@ class Store(BlobStore):
             annotations=each.annotations,
         )
         return self.put_bytes(
-            data, MANIFEST_TYPE, annotations=each.annotations, artifact_type=each.artifact_type
+            data, media.MANIFEST, annotations=each.annotations, artifact_type=each.artifact_type
         )
 
     def _tag_all(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from buildkit import records
+from buildkit import media
 from buildkit.errors import BuildkitError, InputError, StoreError
 from buildkit.lock import codec
 from buildkit.why.layers import named
@@ -190,7 +190,7 @@ def build_of(store: Store, artifact: Artifact) -> Build:
     for entry in reversed(store.entries()):
         try:
             links = store.links(entry)
-            if links.artifact_type != records.BUILD:
+            if links.artifact_type != media.BUILD:
                 continue
             blobs = [child for role, child in links.children if role == "layer"]
             made = _made(_table(store.read_json(blobs[0].digest)))
@@ -217,9 +217,9 @@ def _listed(value: Any) -> list[dict[str, Any]]:
 def _origin(store: Store, blobs: list[Descriptor]) -> Build:
     lock, sources = None, {}
     for blob in blobs:
-        if blob.media_type == records.BUILD_LOCK:
+        if blob.media_type == media.BUILD_LOCK:
             lock = codec.parse(store.read(blob.digest, limit=_LONGEST_LOCK), "the build's lock")
-        elif blob.media_type == records.BUILD_SOURCES:
+        elif blob.media_type == media.BUILD_SOURCES:
             sources = _table(store.read_json(blob.digest))
     note = "" if lock else "a build's record is older than this: it holds no lock and no sources"
     return Build(lock=lock, sources=sources, note=note)

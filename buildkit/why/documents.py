@@ -34,6 +34,7 @@ _CARD: dict[str, Part] = {
     "training.float_sha256": "float",
     "quantized.quantized": "quantised",
     "accuracy": "accuracy",
+    "answers": "accuracy",
     "runtime": "targets",
     "file": "quantised",
 }

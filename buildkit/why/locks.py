@@ -125,6 +125,7 @@ def _pins(lock: Lock) -> Pins:
         add("wheel", f"builder {arch}", host.builder_wheels)
         add("debian", f"engine {arch}", host.engine_debian)
         add("debian", f"tools {arch}", host.tools_debian)
+        add("wheel", f"tools {arch}", host.tools_wheels)
     return found
 
 

@@ -106,6 +106,14 @@ def make_project(root: Path, name: str) -> Project:
     return project
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A key ring of the tests' own: builds sign, and make a key when there is none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGE_BUILDKIT_KEYS", str(tmp_path_factory.mktemp("keys") / "ring"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The digits recipe, built once; tests must not change it."""

@@ -13,7 +13,9 @@ import os
 import shutil
 import subprocess
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +29,7 @@ from buildkit.run import run
 
 if TYPE_CHECKING:
     import tarfile
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -42,25 +44,29 @@ DRIVER = """
 import json, os, sys
 from pathlib import Path
 import numpy as np
+import onnxruntime
 from prepare import cli
-from prepare.session import open_session
+from prepare.session import LEVELS, open_session
+
+# What a session does that is asked for nothing; no stage does.
+LEVELS["all"] = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
 
 def stage(name, **files):
     words = [word for key, value in files.items() for word in ("--" + key, str(value))]
     if cli.main([name, *words]):
         sys.exit(f"{name} failed")
 
-def answers(model, data):
+def answers(model, data, level):
     arrays = np.load(data)
     feed = {name: arrays[name] for name in arrays.files if name != "label"}
-    return open_session(model, level="extended").run(None, feed)[0]
+    return open_session(model, level=level).run(None, feed)[0]
 
 jobs, home = json.loads(sys.argv[1]), sys.argv[2]
 for name, job in jobs.items():
     out = Path(home, name)
     out.mkdir(parents=True)
     settings = out / "settings.json"
-    settings.write_text('{"quantization": "static-int8"}')
+    settings.write_text(json.dumps({"quantization": "static-int8", **job["settings"]}))
     before = set(sys.modules), list(sys.path)
     os.environ.update(job["environment"])
     if job["made"]:
@@ -82,7 +88,50 @@ for name, job in jobs.items():
           out=out / "quantised")
     stage("check", float=model, quantised=out / "quantised/model.onnx", data=made / "golden.npz",
           out=out / "check")
-    np.save(out / "answers.npy", answers(out / "quantised/model.onnx", made / "golden.npz"))
+    for level in ("extended", "all"):
+        said = answers(out / "quantised/model.onnx", made / "golden.npz", level)
+        np.save(out / f"answers-{level}.npy", said)
+"""
+
+# Packs layers of an image, and makes its documents of those that the sandbox packed and these.
+# What BuildKit alone can say, the configuration that the Dockerfile asks for, is given.
+PACKER = """
+import json, sys
+from pathlib import Path
+from pack import app, debian, wheels
+from pack.layer import write_layer
+from buildkit import media
+from buildkit.image import assemble, graft
+from buildkit.records import Descriptor
+from buildkit.store import Store
+
+job, out = json.loads(sys.argv[1]), Path(sys.argv[2])
+out.mkdir()
+folders = {name: {kind: Path(at) for kind, at in kinds.items()}
+           for name, kinds in job["folders"].items()}
+for platform, kind, files in job["pack"]:
+    files, folder = list(map(Path, files)), out / f"{kind}-{platform.replace('/', '-')}"
+    if kind == "debian":
+        content = debian.collect(files, platform.split("/")[1], job["prune"])
+    else:
+        content = wheels.collect(files, job["python"], job["prune"])
+    write_layer(folder, content)
+    folders[platform][kind] = folder
+apps = {}
+for platform, built in job["apps"].items():
+    packed = out / f"app-{platform.replace('/', '-')}"
+    packed.mkdir()
+    app.normalise({"epoch": job["epoch"], "out": str(packed), "layers": built["layers"]})
+    layers = []
+    for number, found in enumerate(json.loads((packed / "layers.json").read_text())):
+        blob = Descriptor(media_type=media.LAYER, digest=found["digest"], size=found["size"])
+        layer = graft.Layer(descriptor=blob, diff_id=found["diff_id"], created_by="")
+        layers.append((packed / f"{number}.tar.gz", layer))
+    apps[platform] = assemble.App(config=built["config"], layers=tuple(layers))
+store = Store.create(out / "store")
+base = assemble.put_base(store, folders)
+image = assemble.put_image(store, base, apps, labels=job["labels"], epoch=job["epoch"])
+print(image.index.digest)
 """
 
 
@@ -94,11 +143,13 @@ class Job:
         script: that trains it; Python files beside it come along.
         environment: what makes it small enough.
         made: a folder where it stands trained already.
+        settings: of the preparation, besides static-int8.
     """
 
     script: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     made: Path | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         beside = {file.name: str(file) for file in sorted(self.script.parent.glob("*.py"))}
@@ -106,6 +157,7 @@ class Job:
         return {
             "environment": {**needed, **self.environment},
             "made": None if self.made is None else str(self.made),
+            "settings": dict(self.settings),
         }
 
 
@@ -118,12 +170,16 @@ class Made:
         ranges: ``ranges.json``.
         logits: digest of the ``float`` and of the ``quantised`` model's answers.
         answers: of the quantised model, (N, classes).
+        on_device: the same as a device does it, with all optimisations for its processor.
+        claim: what ``accuracy.json`` says of them.
     """
 
     files: Mapping[str, str]
     ranges: Mapping[str, Any]
     logits: Mapping[str, str]
     answers: npt.NDArray[np.float32]
+    on_device: npt.NDArray[np.float32]
+    claim: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -148,7 +204,7 @@ class Lab:
 
     def __init__(self, project: Project) -> None:
         self.lock = codec.load(project.lock)
-        (link,) = project.root.glob(".buildkit/nix/digits-build-*")
+        (link,) = project.root.glob(f".buildkit/nix/{project.name}-build-*")
         packer = json.loads(link.read_bytes())["packer"]
         # The first folder is the code that packs layers.
         self.native = Python(tuple(packer["command"]), packer["home"], tuple(packer["path"][1:]))
@@ -177,13 +233,64 @@ class Lab:
         self, processor: str, jobs: Mapping[str, Job], out: Path, **environment: str
     ) -> Mapping[str, Made]:
         """All stages for all jobs on one processor."""
-        python = self.python(processor)
         documents = {name: job.to_json() for name, job in jobs.items()}
+        code = [ROOT / "buildkit/model"]
+        self._start(processor, [DRIVER, json.dumps(documents), str(out)], code, environment)
+        return {name: _made(out / name) for name in jobs}
+
+    def image(
+        self, processor: str, project: Project, out: Path, pack: Collection[tuple[str, str]]
+    ) -> str:
+        """A project's image once more, on one processor.
+
+        Args:
+            processor: which.
+            project: built already.
+            out: folder to make; layers and a store.
+            pack: platform and ``debian`` or ``python``: what to pack there. Other layers are taken
+                as the sandbox packed them; those of the app are always packed there.
+
+        Returns:
+            The digest of its index.
+        """
+        (link,) = project.root.glob(f".buildkit/nix/{project.name}-build-*")
+        document = self.lock.recipe["image"]
+        job = {
+            **_apps(project),
+            "folders": json.loads(link.read_bytes())["layers"],
+            "pack": [(*which, self._inputs(*which, out.with_name("inputs"))) for which in pack],
+            "prune": document["prune"],
+            "python": document["python"]["version"],
+        }
+        code = [ROOT, ROOT / "buildkit/image"]
+        return self._start(processor, [PACKER, json.dumps(job), str(out)], code, {}).strip()
+
+    def _inputs(self, platform: str, kind: str, home: Path) -> list[str]:
+        """The files of a layer, under the names that the lock gives them."""
+        pins = self.lock.platforms[platform]
+        wanted = pins.debian if kind == "debian" else pins.wheels
+        files = fetch.bring(wanted, run, cache.home()).files
+        folder = home / platform / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        for pin in wanted:
+            with suppress(FileExistsError):
+                (folder / pin.file).symlink_to(files[pin.sha256])
+        return [str(folder / pin.file) for pin in wanted]
+
+    def _start(
+        self,
+        processor: str,
+        words: Sequence[str],
+        code: Sequence[Path],
+        environment: Mapping[str, str],
+    ) -> str:
+        """Run a program and its words with one processor's Python; its standard output."""
+        python = self.python(processor)
         done = subprocess.run(
-            [*python.command, "-B", "-c", DRIVER, json.dumps(documents), out],
+            [*python.command, "-B", "-c", *words],
             env={
                 "PYTHONHOME": python.home,
-                "PYTHONPATH": os.pathsep.join([str(ROOT / "buildkit/model"), *python.path]),
+                "PYTHONPATH": os.pathsep.join([*map(str, code), *python.path]),
                 "PYTHONHASHSEED": "0",
                 "OMP_NUM_THREADS": "1",
                 "OPENBLAS_NUM_THREADS": "1",
@@ -199,11 +306,26 @@ class Lab:
             timeout=900,
         )
         assert done.returncode == 0, f"{processor}: {done.stderr}"
-        return {name: _made(out / name) for name in jobs}
+        return done.stdout
+
+
+def _apps(project: Project) -> dict[str, Any]:
+    """What is above the base of a built image, for every platform, and its labels and time."""
+    store = project.store
+    index = store.read_json(store.resolve(f"{project.name}:1.0.0").digest)
+    found: dict[str, Any] = {"apps": {}, "labels": index["annotations"]}
+    for entry in index["manifests"]:
+        manifest = store.read_json(entry["digest"])
+        config = store.read_json(manifest["config"]["digest"])
+        platform = f"{entry['platform']['os']}/{entry['platform']['architecture']}"
+        blobs = [str(store.path(layer["digest"])) for layer in manifest["layers"][2:]]
+        found["apps"][platform] = {"config": config, "layers": blobs}
+        found["epoch"] = int(datetime.fromisoformat(config["created"]).timestamp())
+    return found
 
 
 def _made(out: Path) -> Made:
-    apart = ("check/logits.json", "answers.npy")
+    apart = ("check/logits.json", "answers-extended.npy", "answers-all.npy")
     return Made(
         files={
             str(file.relative_to(out)): digests.of_file(file)
@@ -213,6 +335,8 @@ def _made(out: Path) -> Made:
         ranges=json.loads((out / "ranges/ranges.json").read_bytes()),
         logits=json.loads((out / apart[0]).read_bytes())["logits_sha256"],
         answers=np.load(out / apart[1]),
+        on_device=np.load(out / apart[2]),
+        claim=json.loads((out / "check/accuracy.json").read_bytes())["answers"],
     )
 
 

@@ -1,7 +1,8 @@
-"""The same model on every processor: trained, calibrated, quantised, and answering alike.
+"""The same model and the same image on every processor.
 
-In full, as the recipes are, this takes most of an hour of emulation (docs/quantisation.md says
-what came out); here digits trains for a shorter time as well, and vision is a smaller one.
+In full, as the recipes are, this takes hours of emulation (docs/quantisation.md says what came
+out); here digits trains for a shorter time as well, vision is a smaller one, and each processor
+packs one layer of the base.
 """
 
 from __future__ import annotations
@@ -33,10 +34,14 @@ HOST = "host"
 # Vector units without AVX; AVX2 without VNNI; a Pi 5's core; everything that QEMU knows, with SVE.
 EMULATED = ("x86-64 Nehalem", "x86-64 Haswell", "aarch64 cortex-a76", "aarch64 max")
 RECIPES = ROOT / "recipes"
-NAMES = ("digits", "digits, trained here", "vision", "transformer")
-# ONNX Runtime runs these with integers alone between the first and the last step. In the others
-# QLinearAdd and softmax are float32 inside.
-WHOLE = ("digits", "digits, trained here")
+# One layer of the base on each, as compression takes long: the sandbox packed the others.
+PACKED = dict(
+    zip(EMULATED, [("linux/arm64", "debian"), ("linux/amd64", "python")] * 2, strict=True)
+)
+# The fourth is made of operators of which it is claimed that they answer alike; the fifth is the
+# same, with weights of 8 bits.
+NAMES = ("digits", "digits, trained here", "vision", "whole", "wide", "transformer")
+WHOLE = ("digits", "digits, trained here", "whole")
 
 
 @pytest.fixture(scope="session")
@@ -55,15 +60,19 @@ def jobs(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Job
     text = (short / "train.py").read_text()
     assert "\nEPOCHS = 50\n" in text
     (short / "train.py").write_text(text.replace("\nEPOCHS = 50\n", "\nEPOCHS = 2\n"))
-    encoder = home / "encoder/train.py"
-    encoder.parent.mkdir()
-    shutil.copy(ROOT / "tests/unit/model/make_encoder.py", encoder)
+    scripts = {}
+    for name in ("whole", "encoder"):
+        scripts[name] = home / name / "train.py"
+        scripts[name].parent.mkdir()
+        shutil.copy(ROOT / f"tests/unit/model/make_{name}.py", scripts[name])
     vision = {"SIZE": "48", "SAMPLES": "20", "WIDTH": "25"}
     found = (
         Job(recipe, made=home / "digits/train"),
         Job(short / "train.py"),
         Job(RECIPES / "vision/train.py", vision),
-        Job(encoder),
+        Job(scripts["whole"]),
+        Job(scripts["whole"], settings={"reduce_range": False}),
+        Job(scripts["encoder"]),
     )
     return dict(zip(NAMES, found, strict=True))
 
@@ -93,20 +102,24 @@ def test_every_file_is_the_same(
     processor: str, name: str, native: Models, emulated: Mapping[str, Models]
 ) -> None:
     assert native[name].ranges["way"] == "exact"
-    assert emulated[processor][name].files == native[name].files
-    assert len(native[name].files) >= 7
+    here, there = ({**made[name].files} for made in (native, emulated[processor]))
+    if name == "wide" and processor == "x86-64 Haswell":
+        # Sums that saturate change the accuracy itself.
+        assert here.pop("check/accuracy.json") != there.pop("check/accuracy.json")
+    assert there == here
+    assert len(here) >= 7
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("processor", EMULATED)
-def test_int8_answers_are_the_same_or_differ_by_a_step(
+def test_int8_answers_are_the_same_where_that_is_claimed(
     processor: str,
     name: str,
     native: Models,
     emulated: Mapping[str, Models],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What differs is measured: ``pytest -rP`` shows it."""
+    """Elsewhere the difference is measured: ``pytest -rP`` shows it."""
     here, there = native[name], emulated[processor][name]
     caplog.set_level(logging.INFO)
     equal = here.logits["quantised"] == there.logits["quantised"]
@@ -119,9 +132,25 @@ def test_int8_answers_are_the_same_or_differ_by_a_step(
         name, processor, "equal" if equal else "differ", distance, moved, len(here.answers),
         "equal" if here.logits["float"] == there.logits["float"] else "differ",
     )  # fmt: skip
-    assert equal or name not in WHOLE
-    assert distance < 0.1
-    assert moved <= len(here.answers) // 20
+    if here.claim["same_on_every_cpu"]:
+        assert equal, here.claim
+        assert np.array_equal(there.on_device, here.answers)
+    # Sums that saturate have no limit: that is why `reduce_range` is on.
+    if not here.claim["saturating_operators"]:
+        assert distance < 0.1
+        assert moved <= len(here.answers) // 20
+
+
+def test_what_is_claimed_of_the_answers(native: Models, emulated: Mapping[str, Models]) -> None:
+    """Not more than is true, nor less: where two kinds of doubt stand, processors do differ."""
+    for name in NAMES:
+        claim = native[name].claim
+        assert claim["same_on_every_cpu"] is (name in WHOLE)
+        assert bool(claim["float_operators"]) is (name in ("vision", "transformer"))
+        assert bool(claim["saturating_operators"]) is (name == "wide")
+    assert native["vision"].claim["float_operators"] == {"Add": 11}
+    for name in ("vision", "wide"):
+        assert len({made[name].logits["quantised"] for made in emulated.values()}) > 1
 
 
 def test_the_recipes_own_lock_names_these_files(digits: Project, native: Models) -> None:
@@ -132,6 +161,40 @@ def test_the_recipes_own_lock_names_these_files(digits: Project, native: Models)
     assert made.ranges["ranges"] == {
         name: [float(end) for end in ends] for name, ends in locked["ranges"].items()
     }
+
+
+def test_the_published_model_says_so(digits: Project, native: Models) -> None:
+    (digest,) = {model["digest"] for model in digits.build()["models"] if model["target"] == "pi5"}
+    manifest = digits.store.read_json(digest)
+    (card,) = (
+        layer["digest"]
+        for layer in manifest["layers"]
+        if layer["annotations"]["org.cncf.model.filepath"] == "model.json"
+    )
+    assert digits.store.read_json(card)["answers"] == native["digits"].claim
+
+
+@pytest.fixture(scope="session")
+def images(
+    lab: Lab, digits: Project, tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, str]:
+    """The index of the image whose layers and documents each processor makes; two at a time."""
+    home = tmp_path_factory.mktemp("images")
+
+    def run(processor: str) -> str:
+        out = home / processor.replace(" ", "-")
+        try:
+            return lab.image(processor, digits, out, [PACKED[processor]])
+        finally:
+            shutil.rmtree(out, ignore_errors=True)
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(EMULATED, pool.map(run, EMULATED), strict=True))
+
+
+@pytest.mark.parametrize("processor", EMULATED)
+def test_the_image_is_the_same(processor: str, digits: Project, images: Mapping[str, str]) -> None:
+    assert images[processor] == digits.build()["image"]["digest"]
 
 
 SURROUNDINGS: Mapping[str, Mapping[str, str]] = {

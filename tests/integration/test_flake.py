@@ -43,6 +43,9 @@ PACKAGES = {
     "digits-model": "model.quantised",
     "digits-model-accuracy": "model.accuracy",
     "digits-model-float": "model.float",
+    "digits-seen-amd64": 'layers."linux/amd64".seen',
+    "digits-seen-arm64": 'layers."linux/arm64".seen',
+    "digits-syft": "syft",
     "digits-tools": "tools",
 }
 
@@ -186,7 +189,7 @@ def test_a_recipe_with_a_builder_of_its_own_has_only_what_does_not_need_it(
     document["recipe"]["document"]["builder"] = "github:acme/env#builder"
     lock.write_bytes(canonical.dump_pretty(document))
     names = flake.json("eval", "--json", f".#packages.{system()}", "--apply", "builtins.attrNames")
-    assert names == ["digits-engine", "digits-tools"]
+    assert names == ["digits-engine", "digits-syft", "digits-tools"]
 
 
 @pytest.mark.parametrize(
@@ -195,6 +198,7 @@ def test_a_recipe_with_a_builder_of_its_own_has_only_what_does_not_need_it(
         ("oras", ["version"], "Version:"),
         ("cosign", ["version"], "GitVersion:"),
         ("docker", ["--version"], "Docker version"),
+        ("syft", ["version"], "1.18.1"),
         ("prepare", ["--help"], "Prepare an ONNX model"),
     ],
 )

@@ -43,6 +43,8 @@ KILLS = int(os.environ.get("EDGE_BUILDKIT_KILLS", "200"))
 SEED = int(os.environ.get("EDGE_BUILDKIT_KILL_SEED", str(random.randrange(1 << 32))))  # noqa: S311 - moments, not secrets
 # Rounds between two looks at everything; each round kills twice.
 ROUNDS = 12
+# One round in so many makes a layer again, which takes as long as twenty others.
+LAYERS = 24
 PATIENCE = 20.0
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -190,6 +192,7 @@ class World:
         self.listed = {project.root: _listing(project) for project in self.projects}
         self.counter = 0
         self.hits: Counter[str] = Counter()
+        self.packed: Counter[str] = Counter()
 
     # What a round changes before its builds start.
 
@@ -214,6 +217,15 @@ class World:
             script = project.folder / "train.py"
             script.write_text(f"{self.script}# {salt:020d}\n")
             relock(project, script)
+
+    def layer(self) -> None:
+        """Another name for a package or a wheel: Nix packs a whole layer again."""
+        self.line()
+        platform = self.chance.choice(sorted(codec.load(self.quiet.lock).platforms))
+        kind, salt = self.chance.choice(["debian", "wheels"]), self.chance.randrange(1 << 60)
+        for project in (*self.projects, self.quiet):
+            rename(project, platform, kind, salt)
+        self.packed[kind] += 1
 
     def engine(self) -> None:
         """No engine runs: the builds start one."""
@@ -343,19 +355,37 @@ def relock(project: Project, file: Path) -> None:
     project.lock.write_bytes(codec.dump(dataclasses.replace(lock, model=model)))
 
 
+def rename(project: Project, platform: str, kind: str, salt: int) -> None:
+    """Give the first file of a layer another name in the lock: other inputs, the same layer."""
+    lock = codec.load(project.lock)
+    pins = lock.platforms[platform]
+    first, *others = getattr(pins, kind)
+    # Before the suffix of a package stands its architecture; a wheel's third part counts builds.
+    if kind == "debian":
+        name = f"{first.file.removesuffix('.deb').partition('.salt')[0]}.salt{salt}.deb"
+    else:
+        parts = first.file.split("-")
+        name = "-".join([*parts[:2], f"1salt{salt}", *parts[-3:]])
+    renamed: Any = {kind: (dataclasses.replace(first, file=name), *others)}
+    platforms = {**lock.platforms, platform: dataclasses.replace(pins, **renamed)}
+    project.lock.write_bytes(codec.dump(dataclasses.replace(lock, platforms=platforms)))
+
+
 def test_builds_that_share_a_store_are_killed(tmp_path: Path, apart: Apart) -> None:
     say(f"EDGE_BUILDKIT_KILL_SEED={SEED}")
     world = World(tmp_path, apart, random.Random(SEED))  # noqa: S311
     kinds = {"line": 71, "nix": 12, "train": 4, "engine": 9, "store": 4}
     world.measure()
     seconds = {}
-    for kind in kinds:
+    for kind in (*kinds, "layer"):
         getattr(world, kind)()
         seconds[kind] = world.measure()
     world.look()
     rounds: Counter[str] = Counter()
     while world.hits.total() < KILLS:
         kind = world.chance.choices(list(kinds), list(kinds.values()))[0]
+        if rounds.total() % LAYERS == LAYERS // 2:
+            kind = "layer"
         getattr(world, kind)()
         world.round(seconds[kind] * 1.05)
         rounds[kind] += 1
@@ -363,6 +393,7 @@ def test_builds_that_share_a_store_are_killed(tmp_path: Path, apart: Apart) -> N
             world.look()
     world.look()
     say(f"seconds {seconds}, rounds {dict(rounds)}, kills {dict(world.hits)}")
+    say(f"layers packed again {dict(world.packed)}")
     assert world.hits["main"] >= KILLS // 5
 
 

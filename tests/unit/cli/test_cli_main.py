@@ -37,9 +37,11 @@ def documented() -> dict[str, int]:
 
 
 def example(kind: type) -> errors.BuildkitError:
-    if kind is errors.RecipeError:
+    if issubclass(kind, errors.RecipeError):
         problem = errors.Problem(path="a", line=1, message="is wrong")
-        return errors.RecipeError("recipe.toml", (problem,))
+        return kind("recipe.toml", (problem,))
+    if kind is errors.EvidenceError:
+        return errors.EvidenceError("signature", "what happened", "what to type")
     if kind is errors.Interrupted:
         return errors.Interrupted(signal.SIGINT)
     found: errors.BuildkitError = kind("what happened", "what to type")

@@ -20,7 +20,8 @@ def program(folder: Path, name: str, says: str) -> str:
 
 
 def test_every_program_says_what_it_is_for() -> None:
-    assert set(tools.TOOLS) == {"nix", "nix-store", "apt-get", "apt-cache", "git"}
+    known = {"nix", "nix-store", "apt-get", "apt-cache", "git", "diffoscope"}
+    assert set(tools.TOOLS) == known
     for tool in tools.TOOLS.values():
         assert tool.reason
         assert tool.package in tool.remedy

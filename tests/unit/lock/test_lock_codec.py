@@ -75,6 +75,16 @@ def test_an_edit_by_hand_is_noticed() -> None:
     assert "git checkout" in caught.value.remedy
 
 
+def test_a_lock_older_than_the_wheels_of_tools_keeps_its_bytes() -> None:
+    older = document()
+    del older["hosts"]["amd64"]["tools_wheels"]
+    found = codec.parse(sealed(older), "recipe.lock")
+    host = replace(lock().hosts["amd64"], tools_wheels=())
+    assert found == lock(hosts={"amd64": host})
+    assert "tools_wheels" not in codec.to_json(found)["hosts"]["amd64"]
+    assert codec.parse(codec.dump(found), "recipe.lock") == found
+
+
 def test_a_missing_integrity_line_is_an_edit() -> None:
     found = document()
     del found["integrity"]

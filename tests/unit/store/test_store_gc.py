@@ -16,9 +16,9 @@ from store_samples import (
     overwrite,
 )
 
+from buildkit import media
 from buildkit.errors import StoreError
 from buildkit.store import Store
-from buildkit.store.documents import MANIFEST_TYPE
 
 if TYPE_CHECKING:
     from buildkit.records import Descriptor
@@ -138,7 +138,7 @@ def test_a_corrupt_manifest_without_a_name_stops_it_too(store: Store) -> None:
 
 
 def test_an_unknown_digest_algorithm_stops_it(store: Store) -> None:
-    entry = {"mediaType": MANIFEST_TYPE, "digest": "sha512:" + "0" * 128, "size": 7}
+    entry = {"mediaType": media.MANIFEST, "digest": "sha512:" + "0" * 128, "size": 7}
     (store.root / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
     with pytest.raises(StoreError, match="nothing was removed"):
         store.gc()

@@ -14,11 +14,11 @@ from store_samples import (
     overwrite,
 )
 
-from buildkit import canonical, digests
+from buildkit import canonical, digests, media
 from buildkit.errors import DigestError, StoreError
 from buildkit.records import Descriptor
 from buildkit.store import Finding, Store
-from buildkit.store.documents import EMPTY, INDEX_TYPE, MANIFEST_TYPE
+from buildkit.store.documents import EMPTY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ def test_attach_writes_an_artifact_as_the_specification_says(store: Store) -> No
     found = store.attach(top, SBOM_TYPE, [(b"sbom", SBOM_TYPE)], annotations={"k": "v"})
     assert manifest_of(store, found) == {
         "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
+        "mediaType": media.MANIFEST,
         "artifactType": SBOM_TYPE,
         "config": {
             "mediaType": "application/vnd.oci.empty.v1+json",
@@ -72,7 +72,7 @@ def test_attach_without_blobs_has_the_empty_layer(store: Store) -> None:
 
 
 def test_attach_needs_the_subject(store: Store) -> None:
-    absent = Descriptor(media_type=MANIFEST_TYPE, digest=digests.of_bytes(b"x"), size=1)
+    absent = Descriptor(media_type=media.MANIFEST, digest=digests.of_bytes(b"x"), size=1)
     with pytest.raises(StoreError, match="is missing"):
         store.attach(absent, SBOM_TYPE, [])
     assert store.entries() == ()
@@ -103,7 +103,7 @@ def test_referrers_of_other_tools(store: Store) -> None:
         "subject": top.to_json(),
         "annotations": {"k": "v"},
     }
-    inner = store.put_json(document, MANIFEST_TYPE)
+    inner = store.put_json(document, media.MANIFEST)
     store.tag(index(store, inner))
     (found,) = store.referrers(top.digest)
     assert found.digest == inner.digest
@@ -183,15 +183,15 @@ BLOB = {"mediaType": "x/y", "digest": "sha256:" + "0" * 64, "size": 0}
 @pytest.mark.parametrize(
     ("media_type", "document", "message"),
     [
-        (MANIFEST_TYPE, {"config": BLOB, "layers": [], "manifests": []}, "manifest and index"),
-        (INDEX_TYPE, {"manifests": [], "layers": []}, "manifest and index"),
-        (MANIFEST_TYPE, {"mediaType": INDEX_TYPE}, "calls itself"),
-        (MANIFEST_TYPE, {"layers": {}}, "layers: not a list"),
-        (MANIFEST_TYPE, {"layers": [{}]}, r"layers\[0\]\.mediaType"),
-        (MANIFEST_TYPE, {"config": []}, "config: not an object"),
-        (MANIFEST_TYPE, {"subject": {}}, r"subject\.mediaType"),
-        (MANIFEST_TYPE, {"annotations": []}, "annotations"),
-        (MANIFEST_TYPE, [], "not an object"),
+        (media.MANIFEST, {"config": BLOB, "layers": [], "manifests": []}, "manifest and index"),
+        (media.INDEX, {"manifests": [], "layers": []}, "manifest and index"),
+        (media.MANIFEST, {"mediaType": media.INDEX}, "calls itself"),
+        (media.MANIFEST, {"layers": {}}, "layers: not a list"),
+        (media.MANIFEST, {"layers": [{}]}, r"layers\[0\]\.mediaType"),
+        (media.MANIFEST, {"config": []}, "config: not an object"),
+        (media.MANIFEST, {"subject": {}}, r"subject\.mediaType"),
+        (media.MANIFEST, {"annotations": []}, "annotations"),
+        (media.MANIFEST, [], "not an object"),
     ],
 )
 def test_manifests_that_two_readers_may_read_differently(
@@ -251,4 +251,4 @@ def test_links_are_read_once(store: Store) -> None:
     store.path(top.digest).unlink()
     assert store.links(top) is before
     data = canonical.dump({"schemaVersion": 2})
-    assert store.links(store.put_bytes(data, MANIFEST_TYPE)).children == ()
+    assert store.links(store.put_bytes(data, media.MANIFEST)).children == ()

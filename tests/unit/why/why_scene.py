@@ -9,7 +9,7 @@ import tarfile
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from buildkit import canonical, digests, records
+from buildkit import canonical, digests, media
 from buildkit.lock import codec
 from buildkit.lock.types import (
     DebianPin,
@@ -231,11 +231,11 @@ def attach_build(
         "models": [],
     }
     kept = [
-        store.put_json(record, records.BUILD),
-        store.put_bytes(codec.dump(lock), records.BUILD_LOCK),
-        store.put_json(dict(sources), records.BUILD_SOURCES),
+        store.put_json(record, media.BUILD),
+        store.put_bytes(codec.dump(lock), media.BUILD_LOCK),
+        store.put_json(dict(sources), media.BUILD_SOURCES),
     ]
-    return store.attach(image, records.BUILD, kept)
+    return store.attach(image, media.BUILD, kept)
 
 
 def sources(**files: str) -> dict[str, Any]:

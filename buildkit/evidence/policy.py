@@ -1,0 +1,132 @@
+"""``policy.toml``: whose word counts, and what must be said before an artifact may run. Strict.
+
+Read with the tables of the recipe room: unknown keys are refused, all mistakes are told at once,
+each with its line. ``docs/policy.md`` describes every key, ``docs/policy.schema.json`` is made from
+the same table.
+"""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING, Any
+
+from buildkit import digests
+from buildkit.errors import InputError, PolicyError, Problem
+from buildkit.evidence.policykeys import POLICY, TABLES
+from buildkit.evidence.policytypes import SCHEMA_VERSION, Policy
+from buildkit.recipe.editor import table_schema
+from buildkit.recipe.locate import locate
+from buildkit.recipe.notes import Notes, shown
+from buildkit.recipe.syntax import parse as parse_toml
+from buildkit.recipe.table import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_LARGEST = 256 * 1024
+_RECORDS: Mapping[str, type] = {name: table.record for name, table in TABLES.items()}
+
+
+def load(file: Path) -> Policy:
+    """Read a policy; the files that it names are not looked at.
+
+    Raises:
+        PolicyError: it has mistakes: all of them.
+        InputError: there is no such file, or it is not text.
+    """
+    try:
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
+            msg = f"{file} is not a file"
+            raise InputError(msg, "name a policy.toml")
+        if status.st_size > _LARGEST:
+            msg = f"{file} has {status.st_size} bytes, more than a policy can have"
+            raise InputError(msg, f"name a policy.toml of at most {_LARGEST} bytes")
+        data = file.read_bytes()
+    except FileNotFoundError as error:
+        msg = f"{file}: no such file"
+        raise InputError(
+            msg, "correct the path; without --policy the built-in one counts"
+        ) from error
+    except OSError as error:
+        msg = f"{file} cannot be read: {error.strerror}"
+        raise InputError(msg, "correct the path or its permissions") from error
+    except ValueError as error:
+        msg = f"{str(file)!r} cannot be the name of a file: {error}"
+        raise InputError(msg, "correct the path") from error
+    return parse(data, str(file))
+
+
+def parse(data: bytes, name: str) -> Policy:
+    """Read a policy from bytes.
+
+    Args:
+        data: what the file holds; anything at all.
+        name: of the file, for messages.
+
+    Raises:
+        PolicyError: it has mistakes: all of them.
+        InputError: it is not text.
+    """
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        msg = f"{name} is not UTF-8 text, from byte {error.start} on"
+        raise InputError(msg, "save it as UTF-8") from error
+    document, problem = parse_toml(text)
+    if problem := problem or _newer(document, text):
+        raise PolicyError(name, (problem,))
+    notes = Notes(text, document)
+    values = Reader(POLICY, notes).read(document)
+    _check(values, notes)
+    if problems := notes.problems():
+        raise PolicyError(name, problems)
+    tables = {key: record(**values[key]) for key, record in _RECORDS.items()}
+    return Policy(name=name, digest=digests.of_bytes(data), **tables)
+
+
+def schema() -> dict[str, Any]:
+    """The schema of a policy (JSON Schema, draft 2020-12), for editors."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "policy.toml of edge-buildkit",
+    } | table_schema(POLICY)
+
+
+def _newer(document: Mapping[str, Any], text: str) -> Problem | None:
+    version = document.get("schema")
+    if not isinstance(version, int) or version <= SCHEMA_VERSION:
+        return None
+    return Problem(
+        path="schema",
+        line=locate(text).of(("schema",)),
+        message=f"schema {shown(version)} is newer than {SCHEMA_VERSION}, the newest known here",
+        remedy="install a newer edge-buildkit",
+    )
+
+
+def _check(values: Mapping[str, Any], notes: Notes) -> None:
+    """The rules between keys; what is missing here was noted before."""
+    trust, rebuilders = values.get("trust", {}), values.get("rebuilders", {})
+    named = [*(trust.get("keys") or ()), *(trust.get("identities") or ())]
+    if trust.get("own_keys") is False and not named:
+        remedy = "name `keys` or `identities`, or let `own_keys` be true"
+        notes.add(("trust", "own_keys"), "leaves nobody whose signature counts", remedy)
+    for table, path in ((trust, "trust"), (rebuilders, "rebuilders")):
+        if table.get("identities") and not notes.wrote("trust", "root"):
+            remedy = 'write root = "trusted_root.json" in [trust]'
+            notes.add((path, "identities"), "need a trust root to be held against", remedy)
+    if trust.get("root") and not notes.wrote("trust", "root_obtained"):
+        remedy = "write root_obtained = 2026-11-01, the day on which you got it from its owner"
+        notes.add(("trust", "root"), "has no age without the day that it is from", remedy)
+    if trust.get("root") and not (trust.get("identities") or rebuilders.get("identities")):
+        notes.add(("trust", "root"), "has no use without identities", "name some, or remove it")
+    who = [*(rebuilders.get("keys") or ()), *(rebuilders.get("identities") or ())]
+    if who and rebuilders.get("needed") == 0:
+        notes.add(("rebuilders",), "names rebuilders and needs none", "write needed = 1")
+    if values.get("builder", {}).get("ids") and "provenance" not in (
+        values.get("require", {}).get("evidence") or ()
+    ):
+        remedy = 'add "provenance" to require.evidence'
+        notes.add(("builder", "ids"), "are only known from provenance", remedy)

@@ -1,0 +1,56 @@
+"""Which packages an SBOM names, by package URL. Pure.
+
+Source: CycloneDX 1.6 (``components[].purl``), SPDX 2.3 (``packages[].externalRefs[]`` of type
+``purl``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from buildkit.errors import EvidenceError
+from buildkit.evidence import kinds
+from buildkit.evidence.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from buildkit.evidence.kinds import Kind
+
+
+def packages(document: Mapping[str, Any], kind: Kind) -> frozenset[str]:
+    """The package URLs of a document.
+
+    Raises:
+        EvidenceError: it does not hold together.
+    """
+    found = _cyclonedx(document) if kind == kinds.CYCLONEDX else _spdx(document)
+    return frozenset(found)
+
+
+def _cyclonedx(document: Mapping[str, Any]) -> Iterator[str]:
+    metadata = document.get("metadata")
+    top = metadata.get("component") if isinstance(metadata, dict) else None
+    components = [*_objects(document.get("components", []), "components"), top]
+    for each in (each for each in components if isinstance(each, dict)):
+        if "purl" in each:
+            yield _text(each["purl"])
+
+
+def _spdx(document: Mapping[str, Any]) -> Iterator[str]:
+    for each in _objects(document.get("packages", []), "packages"):
+        for reference in _objects(each.get("externalRefs", []), "externalRefs"):
+            if reference.get("referenceType") == "purl":
+                yield _text(reference.get("referenceLocator"))
+
+
+def _objects(value: Any, where: str) -> Iterator[Mapping[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        raise EvidenceError(Reason.SBOM, f"`{where}` of an SBOM is not a list of objects")
+    yield from value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise EvidenceError(Reason.SBOM, "a package URL of an SBOM is not a text")
+    return value

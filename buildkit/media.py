@@ -1,0 +1,33 @@
+"""Media types and annotation names that more than one room writes or reads.
+
+Source: OCI image-spec 1.1, media-types.md and annotations.md; CNCF ModelPack, annotations.
+"""
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+EMPTY = "application/vnd.oci.empty.v1+json"
+
+CREATED = "org.opencontainers.image.created"
+DESCRIPTION = "org.opencontainers.image.description"
+LICENSES = "org.opencontainers.image.licenses"
+REVISION = "org.opencontainers.image.revision"
+SOURCE = "org.opencontainers.image.source"
+TITLE = "org.opencontainers.image.title"
+VERSION = "org.opencontainers.image.version"
+FILE_PATH = "org.cncf.model.filepath"
+
+LOCK_DIGEST = "io.edge-buildkit.lock.digest"
+MODEL_DIGEST = "io.edge-buildkit.model.digest"
+MODEL_TARGET = "io.edge-buildkit.model.target"
+MODEL_CHECKSUM = "io.edge-buildkit.model.sha256"
+MODEL_DATA_DIGEST = "io.edge-buildkit.model.data.digest"
+MODEL_QUANTIZATION = "io.edge-buildkit.model.quantization"
+
+# What a build leaves beside its result: media types of the artifact and of its layers.
+BUILD = "application/vnd.edge-buildkit.build.v1+json"
+BUILD_LOCK = "application/vnd.edge-buildkit.lock.v1+json"
+BUILD_SOURCES = "application/vnd.edge-buildkit.sources.v1+json"
+BUILD_FILE = "application/vnd.edge-buildkit.source.v1.raw"
+STATEMENT = "application/vnd.in-toto+json"

@@ -1,0 +1,19 @@
+"""Every row of the matrix: importing this fills the tables of `tamper`, in the order of the docs."""
+
+import tamper_bytes
+import tamper_manifests  # isort: skip
+import tamper_bundles  # isort: skip
+import tamper_trust  # isort: skip
+import tamper_contents  # isort: skip
+import tamper_keyless  # isort: skip
+import tamper_controls  # isort: skip
+
+GROUPS = (
+    tamper_bytes,
+    tamper_manifests,
+    tamper_bundles,
+    tamper_trust,
+    tamper_contents,
+    tamper_keyless,
+    tamper_controls,
+)
