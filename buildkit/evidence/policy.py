@@ -109,8 +109,8 @@ def _newer(document: Mapping[str, Any], text: str) -> Problem | None:
 def _check(values: Mapping[str, Any], notes: Notes) -> None:
     """The rules between keys; what is missing here was noted before."""
     trust, rebuilders = values.get("trust", {}), values.get("rebuilders", {})
-    named = [*(trust.get("keys") or ()), *(trust.get("identities") or ())]
-    if trust.get("own_keys") is False and not named:
+    others = [*(trust.get("keys") or ()), *(trust.get("identities") or ())]
+    if trust.get("own_keys") is False and not others:
         remedy = "name `keys` or `identities`, or let `own_keys` be true"
         notes.add(("trust", "own_keys"), "leaves nobody whose signature counts", remedy)
     for table, path in ((trust, "trust"), (rebuilders, "rebuilders")):
@@ -120,7 +120,8 @@ def _check(values: Mapping[str, Any], notes: Notes) -> None:
     if trust.get("root") and not notes.wrote("trust", "root_obtained"):
         remedy = "write root_obtained = 2026-11-01, the day on which you got it from its owner"
         notes.add(("trust", "root"), "has no age without the day that it is from", remedy)
-    if trust.get("root") and not (trust.get("identities") or rebuilders.get("identities")):
+    named = any(notes.wrote(table, "identities") for table in ("trust", "rebuilders"))
+    if trust.get("root") and not named:
         notes.add(("trust", "root"), "has no use without identities", "name some, or remove it")
     who = [*(rebuilders.get("keys") or ()), *(rebuilders.get("identities") or ())]
     if who and rebuilders.get("needed") == 0:

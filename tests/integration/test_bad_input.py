@@ -20,7 +20,7 @@ from tiny_project import Tiny
 from buildkit import digests
 from buildkit.lock import codec
 from buildkit.lock.types import WheelPin
-from buildkit.pipeline.build import BUILD_KEY
+from buildkit.pipeline.made import BUILD_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -25,14 +25,12 @@ def packages(document: Mapping[str, Any], kind: Kind) -> frozenset[str]:
         EvidenceError: it does not hold together.
     """
     found = _cyclonedx(document) if kind == kinds.CYCLONEDX else _spdx(document)
-    return frozenset(found)
+    # What the whole is called is no package in it, and only one of the formats has room for it.
+    return frozenset(each for each in found if each and not each.startswith("pkg:oci/"))
 
 
 def _cyclonedx(document: Mapping[str, Any]) -> Iterator[str]:
-    metadata = document.get("metadata")
-    top = metadata.get("component") if isinstance(metadata, dict) else None
-    components = [*_objects(document.get("components", []), "components"), top]
-    for each in (each for each in components if isinstance(each, dict)):
+    for each in _objects(document.get("components", []), "components"):
         if "purl" in each:
             yield _text(each["purl"])
 

@@ -76,7 +76,8 @@ def pins(scene: Scene, part: Part) -> tuple[Any, ...]:
     if scene.lock is None:
         return ()
     if part.role == "model":
-        return scene.lock.model.files
+        wheels = {pin for host in scene.lock.hosts.values() for pin in host.builder_wheels}
+        return (*scene.lock.model.files, *sorted(wheels))
     found = scene.lock.platforms.get(part.name)
     return (*found.debian, *found.wheels) if found is not None else ()
 

@@ -197,6 +197,32 @@ class _Verification:
         Raises:
             EvidenceError: it is refused.
         """
+        layer, said = self._carried(part, entry)
+        what = f"bundle {layer.digest}"
+        if not said.statement.is_about(part.digest):
+            msg = f"{what}: a statement about something else hangs on this"
+            raise EvidenceError(Reason.SUBJECT, msg)
+        if said.retired:
+            msg = f"{what}: signed with {said.signer}, which was retired"
+            raise EvidenceError(Reason.SIGNER_RETIRED, msg)
+        if not said.trusted and not (said.rebuilds and said.kind == kinds.REBUILD):
+            msg = f"{what}: signed by {said.signer}, whom the policy does not name"
+            raise EvidenceError(Reason.SIGNER_UNKNOWN, msg)
+        if said.kind is None:
+            if said.statement.predicate_type not in self._policy.accept.predicate_types:
+                msg = f"a statement of an unknown kind {said.statement.predicate_type!r}"
+                self._stranger(Reason.PREDICATE_TYPE, part, msg)
+        elif not contents.applies(said.kind, part):
+            msg = f"{what}: a {said.kind.name} is not about this"
+            raise EvidenceError(Reason.SUBJECT, msg)
+        return said
+
+    def _carried(self, part: Part, entry: Descriptor) -> tuple[Descriptor, Said]:
+        """The bundle that a referrer carries, which must be what the referrer announces.
+
+        Raises:
+            EvidenceError: it is refused.
+        """
         manifest = documents.read(self._source, entry)
         what = f"referrer {entry.digest}"
         subject = manifest.links.subject
@@ -217,25 +243,7 @@ class _Verification:
         if announced not in (None, said.statement.predicate_type):
             msg = f"{what}: announced as {announced!r}, it is {said.statement.predicate_type!r}"
             raise EvidenceError(Reason.PREDICATE_TYPE, msg)
-        if not said.statement.is_about(part.digest):
-            msg = f"bundle {layers[0].digest}: a statement about something else hangs on this"
-            raise EvidenceError(Reason.SUBJECT, msg)
-        if said.retired:
-            msg = f"bundle {layers[0].digest}: signed with {said.signer}, which was retired"
-            raise EvidenceError(Reason.SIGNER_RETIRED, msg)
-        if not said.trusted and not (said.rebuilds and said.kind == kinds.REBUILD):
-            msg = (
-                f"bundle {layers[0].digest}: signed by {said.signer}, whom the policy does not name"
-            )
-            raise EvidenceError(Reason.SIGNER_UNKNOWN, msg)
-        if said.kind is None:
-            if said.statement.predicate_type not in self._policy.accept.predicate_types:
-                msg = f"a statement of an unknown kind {said.statement.predicate_type!r}"
-                self._stranger(Reason.PREDICATE_TYPE, part, msg)
-        elif not contents.applies(said.kind, part):
-            msg = f"bundle {layers[0].digest}: a {said.kind.name} is not about this"
-            raise EvidenceError(Reason.SUBJECT, msg)
-        return said
+        return layers[0], said
 
     def _open(self, layer: Descriptor) -> Said:
         """The statement of a bundle, checked once however often it hangs somewhere.

@@ -37,9 +37,9 @@ def documented() -> dict[str, int]:
 
 
 def example(kind: type) -> errors.BuildkitError:
-    if issubclass(kind, errors.RecipeError):
-        problem = errors.Problem(path="a", line=1, message="is wrong")
-        return kind("recipe.toml", (problem,))
+    if kind in {errors.RecipeError, errors.PolicyError}:
+        several = errors.PolicyError if kind is errors.PolicyError else errors.RecipeError
+        return several("a.toml", (errors.Problem(path="a", line=1, message="is wrong"),))
     if kind is errors.EvidenceError:
         return errors.EvidenceError("signature", "what happened", "what to type")
     if kind is errors.Interrupted:

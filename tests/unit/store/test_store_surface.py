@@ -18,8 +18,8 @@ def test_methods_of_the_store() -> None:
     found = [name for name, _ in inspect.getmembers(Store) if not name.startswith("_")]
     assert found == [
         "attach", "attach_all", "check", "copy", "create", "entries", "find", "gc", "has", "lease",
-        "links", "open", "path", "put_bytes", "put_file", "put_json", "read", "read_json", "reading",
-        "referrers", "resolve", "size", "tag", "untag", "walk",
+        "links", "open", "path", "put_bytes", "put_file", "put_json", "read", "read_json",
+        "reading", "referrers", "resolve", "size", "tag", "untag", "walk",
     ]  # fmt: skip
 
 

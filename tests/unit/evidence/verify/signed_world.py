@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from world_boms import cyclonedx, spdx
+
 from buildkit import canonical, digests, media
 from buildkit.evidence import bundle as bundles
 from buildkit.evidence import kinds, provenance, referrers
@@ -34,7 +36,6 @@ from buildkit.lock.types import (
 )
 from buildkit.records import PLATFORMS, Descriptor, architecture
 from buildkit.store import Store
-from world_boms import cyclonedx, spdx
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -355,6 +356,7 @@ def statements(made: Made) -> dict[str, Statement]:
                 predicate_type=kind.predicate_type,
                 predicate=write("tiny", digest, (*pins.debian, *pins.wheels)),
             )
+    wheels = [pin for host in made.lock.hosts.values() for pin in host.builder_wheels]
     for target, digest in made.variants.items():
         for kind, write in ((kinds.CYCLONEDX, cyclonedx), (kinds.SPDX, spdx)):
             found[f"{kind.name} {target}"] = Statement(
@@ -363,7 +365,7 @@ def statements(made: Made) -> dict[str, Statement]:
                     Subject(name="model.onnx", digest=made.weight),
                 ),
                 predicate_type=kind.predicate_type,
-                predicate=write("model", digest, made.lock.model.files),
+                predicate=write("model", digest, (*made.lock.model.files, *wheels)),
             )
     return found
 
@@ -594,7 +596,7 @@ class World:
         key: str | None = "good",
         canonical_bytes: bool = True,
     ) -> None:
-        """Change a statement, signed again with `key`, or with the old signature when it is None."""
+        """Change a statement; signed with `key`, or under the old signature when that is None."""
 
         def changed(document: Any) -> Any:
             envelope = document["dsseEnvelope"]

@@ -187,12 +187,12 @@ FORMS: dict[str, tuple[str, str, Callable[[World], None]]] = {
     "hint-other": (
         "the hint of another key that is trusted",
         "signature",
-        lambda world: _material({"publicKey": {"hint": _hint("older")}})(world),
+        _material({"publicKey": {"hint": _hint("older")}}),
     ),
     "hint-other-algorithm": (
         "the hint of a key of another algorithm",
         "signature",
-        lambda world: _material({"publicKey": {"hint": _hint("ed25519")}})(world),
+        _material({"publicKey": {"hint": _hint("ed25519")}}),
     ),
     "certificate-unasked": (
         "a certificate, where the policy names no identities",
@@ -465,7 +465,7 @@ STATEMENTS: dict[str, tuple[str, str, Callable[[World], None]]] = {
     "statement-spaces": (
         "a statement whose bytes are not canonical",
         "statement",
-        _resaid(lambda found: None, canonical_bytes=False),
+        _resaid(lambda _: None, canonical_bytes=False),
     ),
     "statement-escapes": (
         "a statement with letters written as escapes",

@@ -229,8 +229,8 @@ CONTROLLED: dict[str, tuple[str, Callable[[World], None]]] = {
     "materials": (
         "packages that the policy allows",
         _policy(
-            '[materials]\nallow = ["pkg:deb/debian/*", "pkg:pypi/*"]\nforbid = ["pkg:pypi/evil@*"]\n'
-            'suites = ["bookworm", "bookworm-security", "trixie"]\n'
+            '[materials]\nallow = ["pkg:deb/debian/*", "pkg:pypi/*"]\n'
+            'forbid = ["pkg:pypi/evil@*"]\nsuites = ["bookworm", "bookworm-security", "trixie"]\n'
         ),
     ),
     "recipe": (
@@ -268,6 +268,28 @@ undecided = Group("Cannot be decided")
 
 def _index(data: bytes) -> Callable[[World], None]:
     return lambda world: world.save_raw_index(data)
+
+
+def _named(world: World, digest: str) -> dict[str, Any]:
+    return {
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "digest": digest,
+        "size": len(world.read(digest)),
+        "annotations": {"org.opencontainers.image.ref.name": "tiny:1.0.0"},
+    }
+
+
+def _swap_hints(world: World) -> None:
+    file = world.root / "keys/ring.json"
+    document = json.loads(file.read_bytes())
+    one, two = document["keys"][:2]
+    one["hint"], two["hint"] = two["hint"], one["hint"]
+    file.write_text(json.dumps(document))
+
+
+def _newer_policy(world: World) -> None:
+    world.use_policy("[require]\n")
+    (world.root / "policy.toml").write_text("schema = 2\n")
 
 
 UNREADABLE: dict[str, tuple[str, Callable[[World], Any]]] = {
@@ -316,7 +338,7 @@ UNREADABLE: dict[str, tuple[str, Callable[[World], Any]]] = {
     "policy-not-toml": ("a policy that is not TOML", _policy("[[")),
     "policy-newer": (
         "a policy of a later version",
-        lambda world: _newer_policy(world),
+        _newer_policy,
     ),
     "policy-key-gone": (
         "a policy that names a key which is nowhere",
@@ -332,7 +354,7 @@ UNREADABLE: dict[str, tuple[str, Callable[[World], Any]]] = {
     ),
     "ring-swapped": (
         "a key ring in which one key has the hint of another",
-        lambda world: _swap_hints(world),
+        _swap_hints,
     ),
     "ring-open": (
         "a key ring that others may write to",
@@ -347,21 +369,3 @@ for _name, (_what, _attack) in UNREADABLE.items():
 def _newer_policy(world: World) -> None:
     world.use_policy("[require]\n")
     (world.root / "policy.toml").write_text("schema = 2\n")
-
-
-def _named(world: World, digest: str) -> dict[str, Any]:
-    return {
-        "mediaType": "application/vnd.oci.image.index.v1+json",
-        "digest": digest,
-        "size": len(world.read(digest)),
-        "annotations": {"org.opencontainers.image.ref.name": "tiny:1.0.0"},
-    }
-
-
-def _swap_hints(world: World) -> None:
-    file = world.root / "keys/ring.json"
-    document = json.loads(file.read_bytes())
-    one, two = document["keys"][:2]
-    one["hint"], two["hint"] = two["hint"], one["hint"]
-    file.write_text(json.dumps(document))
-

@@ -27,8 +27,8 @@ can be recomputed. They have keys, but not the right one. Rows that say "rightly
 there somebody with the right key said what is not true, or what does not hold together.
 
 The honest store holds two recipes with two platforms and two models each, and all evidence
-(`tests/unit/evidence/verify/signed_world.py`). The same rows, as far as they do not need its made-up
-content, are applied to a store that a real build wrote (`tests/integration/test_verify.py`).
+(`tests/unit/evidence/verify/signed_world.py`). Those that damage bytes or move evidence are applied
+to a store that a real build wrote as well (`tests/integration/test_verify.py`).
 
 This page is written by `tests/unit/evidence/verify/tamper_docs.py`, and a test compares.
 """

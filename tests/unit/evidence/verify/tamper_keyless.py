@@ -55,9 +55,7 @@ def _policy(
     )
 
 
-def _sign(
-    world: World, change: Callable[[Any], Any] = lambda _: None, *, by: str = "good"
-) -> None:
+def _sign(world: World, change: Callable[[Any], Any] = lambda _: None, *, by: str = "good") -> None:
     """The provenance, signed by certificate; `change` changes the bundle."""
 
     def remade(document: Any) -> Any:
@@ -142,9 +140,7 @@ BUNDLES: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
     "entry-time": (
         "another time in the log entry",
         "trust-log",
-        _entry(
-            lambda entry: entry.update(integratedTime=str(int(entry["integratedTime"]) + 1))
-        ),
+        _entry(lambda entry: entry.update(integratedTime=str(int(entry["integratedTime"]) + 1))),
     ),
     "entry-root": (
         "one bit of the log's root hash changed",
@@ -154,16 +150,12 @@ BUNDLES: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
     "entry-body": (
         "a log entry over nothing",
         "trust-log",
-        _entry(
-            lambda entry: entry.update(canonicalizedBody=base64.b64encode(b"{}").decode())
-        ),
+        _entry(lambda entry: entry.update(canonicalizedBody=base64.b64encode(b"{}").decode())),
     ),
     "entry-log": (
         "the entry of another log",
         "trust-log",
-        _entry(
-            lambda entry: entry["logId"].update(keyId=base64.b64encode(bytes(32)).decode())
-        ),
+        _entry(lambda entry: entry["logId"].update(keyId=base64.b64encode(bytes(32)).decode())),
     ),
 }
 
@@ -207,13 +199,21 @@ BELIEVED: dict[str, tuple[str, str, Callable[[World], None]]] = {
         _believed(days=3, more="root_max_age = 2"),
     ),
     "root-future": ("a trust root from the future", "trust-expired", _believed(days=-9)),
-    "root-other": ("another trust root, with the same names in it", "trust-log", _believed(root="other")),
+    "root-other": (
+        "another trust root, with the same names in it",
+        "trust-log",
+        _believed(root="other"),
+    ),
     "root-digest": (
         "a trust root that is not the one whose digest the policy names",
         "blob-digest",
         _believed(more=f'root_digest = "sha256:{"0" * 64}"'),
     ),
-    "root-ended": ("a log that was out of use when it was signed", "trust-log", _believed(change=_ended)),
+    "root-ended": (
+        "a log that was out of use when it was signed",
+        "trust-log",
+        _believed(change=_ended),
+    ),
     "subject": (
         "an identity that the policy does not name",
         "signer-unknown",

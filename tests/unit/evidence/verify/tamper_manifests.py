@@ -371,7 +371,7 @@ ROWS: dict[str, tuple[str, str, Callable[[World], str], Callable[[World, Any], A
         "a layer of `true` bytes",
         "manifest",
         manifest,
-        _layer_key("size", True),
+        _layer_key("size", value=True),
     ),
     "manifest-size": (
         "a layer named with another length",

@@ -1,6 +1,7 @@
-"""Every row of the matrix: importing this fills the tables of `tamper`, in the order of the docs."""
+"""Every row of the matrix: importing this fills the tables of `tamper`, in their order."""
 
 import tamper_bytes
+
 import tamper_manifests  # isort: skip
 import tamper_bundles  # isort: skip
 import tamper_trust  # isort: skip

@@ -15,6 +15,6 @@ def test_the_published_matrix_is_the_one_that_runs() -> None:
 
 
 def test_every_reason_is_explained() -> None:
-    text = (DOCS / "verify.md").read_text()
+    _, _, text = (DOCS / "verify.md").read_text().partition("## Reasons")
     explained = re.findall(r"^\| `([a-z-]+)` \|", text, re.MULTILINE)
     assert explained == list(map(str, Reason))
