@@ -75,18 +75,30 @@ def find(store: Store, digest: str) -> Build:
     for entry in reversed(store.entries()):
         if entry.artifact_type != media.BUILD:
             continue
-        layers: dict[str, list[str]] = {}
-        for layer in store.read_json(entry.digest)["layers"]:
-            layers.setdefault(layer["mediaType"], []).append(layer["digest"])
-        result = store.read_json(layers[media.BUILD][0])
-        # A record of an older version has no index of models.
-        if "model_index" in result and digest in made(result):
-            return Build(
-                subject=store.resolve(result["image"]["digest"]),
-                result=result,
-                lock=store.read(layers[media.BUILD_LOCK][0]),
-                sources=store.read_json(layers[media.BUILD_SOURCES][0]),
-                statements=tuple(store.read(each) for each in layers.get(media.STATEMENT, [])),
-            )
+        try:
+            found = _read(store, entry, digest)
+        except (KeyError, TypeError, IndexError, ValueError) as error:
+            msg = f"the record {entry.digest} of a build does not hold together: {error!r}"
+            raise StoreError(msg, "build it again") from error
+        if found is not None:
+            return found
     msg = f"{digest}: no build in this store made it"
     raise StoreError(msg, "name an image or a model that `python -m buildkit show` lists")
+
+
+def _read(store: Store, entry: Descriptor, digest: str) -> Build | None:
+    """The build of a record, if it made `digest`."""
+    layers: dict[str, list[str]] = {}
+    for layer in store.read_json(entry.digest)["layers"]:
+        layers.setdefault(layer["mediaType"], []).append(layer["digest"])
+    result = store.read_json(layers[media.BUILD][0])
+    # A record of an older version has no index of models.
+    if "model_index" not in result or digest not in made(result):
+        return None
+    return Build(
+        subject=store.resolve(result["image"]["digest"]),
+        result=result,
+        lock=store.read(layers[media.BUILD_LOCK][0]),
+        sources=store.read_json(layers[media.BUILD_SOURCES][0]),
+        statements=tuple(store.read(each) for each in layers.get(media.STATEMENT, [])),
+    )

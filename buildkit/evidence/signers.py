@@ -111,6 +111,13 @@ class ProgramSigner:
         return _bundle(payload, signature, self.key)
 
 
+def key_of(signer: Signer) -> PublicKey | None:
+    """The public key that fits a signer's signatures; nothing where a certificate does."""
+    if isinstance(signer, KeySigner):
+        return signer.key.public
+    return signer.key if isinstance(signer, ProgramSigner) else None
+
+
 def check(spec: str) -> None:
     """Whether `spec` can mean a signer at all; nothing is looked up.
 

@@ -109,6 +109,8 @@ _KEYS: Mapping[str, _Reach] = {
     "model.prepare": {"ranges": 1, "quantised": 0, "accuracy": 1, "card": 1, "float": 4},
     "model.calibration": {"ranges": 0, "quantised": 1, "accuracy": 1, "card": 1},
     "model.golden": {"accuracy": 0, "data": 1, "card": 3},
+    # Said about the model in its SBOM, and nothing else.
+    "model.considerations": {},
     "model": _TRAINING,
 }
 

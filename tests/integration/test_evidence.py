@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -234,3 +235,32 @@ def test_syft_is_asked_about_an_app_that_brings_packages(tmp_path: Path) -> None
     (tiny,) = [each for each in bom["components"] if each["name"] == "tiny"]
     assert tiny["purl"] == "pkg:pypi/tiny@1.2"
     assert verdict(project, REF)["findings"] == []
+
+
+def test_a_models_files_as_others_sign_them(copy: Project, tmp_path: Path) -> None:
+    copy.cli("sign", MODEL, "--model-signing", tmp_path / "out", status=2)
+    (model, *_) = copy.store.read_json(copy.store.resolve(MODEL).digest)["manifests"]
+    words = ("sign", model["digest"], "--model-signing", tmp_path / "out")
+    copy.cli(*words)
+    assert "is not empty" in copy.cli(*words, status=2).stderr
+    public = tmp_path / "our.pub"
+    public.write_text(copy.cli("keys", "export").stdout)
+    judge = [
+        *(sys.executable, "-m", "model_signing", "verify", "key"),
+        *("--signature", tmp_path / "out/model.sig", "--public_key", public, tmp_path / "out"),
+    ]
+    assert "succeeded" in run(judge).text
+    with (tmp_path / "out/model.onnx").open("ab") as file:
+        file.write(b"!")
+    assert run(judge, check=False).code != 0
+
+
+def test_the_form_that_cosign_had_before(copy: Project) -> None:
+    told = json.loads(copy.cli("sign", REF, "--classic", "--json").stdout)
+    subject = digests.hex_of(copy.store.resolve(REF).digest)
+    older = copy.store.resolve(f"sha256-{subject}.att")
+    assert older.digest in told["referrers"]
+    layers = copy.store.read_json(older.digest)["layers"]
+    types = {layer["annotations"]["predicateType"] for layer in layers}
+    assert types == {kinds.PROVENANCE.predicate_type, kinds.RUN.predicate_type}
+    assert verdict(copy, REF)["findings"] == []

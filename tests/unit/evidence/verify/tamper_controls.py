@@ -364,8 +364,3 @@ UNREADABLE: dict[str, tuple[str, Callable[[World], Any]]] = {
 
 for _name, (_what, _attack) in UNREADABLE.items():
     undecided.add(f"undecided-{_name}", _what, "?", _attack)
-
-
-def _newer_policy(world: World) -> None:
-    world.use_policy("[require]\n")
-    (world.root / "policy.toml").write_text("schema = 2\n")
