@@ -245,7 +245,7 @@ def test_a_models_files_as_others_sign_them(copy: Project, tmp_path: Path) -> No
     assert "is not empty" in copy.cli(*words, status=2).stderr
     public = tmp_path / "our.pub"
     public.write_text(copy.cli("keys", "export").stdout)
-    judge = [
+    judge: list[str | Path] = [
         *(sys.executable, "-m", "model_signing", "verify", "key"),
         *("--signature", tmp_path / "out/model.sig", "--public_key", public, tmp_path / "out"),
     ]

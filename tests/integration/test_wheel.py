@@ -101,7 +101,13 @@ def test_the_wheels_metadata_is_right(wheel: Path) -> None:
     assert metadata["Requires-Python"] == ">=3.11"
     assert "edge-buildkit = buildkit.cli:main" in scripts
     asked = [each for each in metadata.get_all("Requires-Dist", []) if "extra ==" not in each]
-    assert {each.split(">=")[0] for each in asked} == {"onnx", "python-on-whales", "tomli"}
+    assert {each.split(">=")[0] for each in asked} == {
+        "cryptography",
+        "onnx",
+        "python-on-whales",
+        "sigstore",
+        "tomli",
+    }
 
 
 def test_the_wheel_inits_locks_and_builds_in_an_empty_folder(

@@ -729,8 +729,9 @@ def _renamed(document: Any, moved: Mapping[str, tuple[str, int]], *, subject: bo
         key: value if key == "subject" and not subject else _renamed(value, moved, subject=subject)
         for key, value in document.items()
     }
-    if document.get("digest") in moved and "size" in document:
-        found["size"] = moved[document["digest"]][1]
+    digest = document.get("digest")
+    if isinstance(digest, str) and digest in moved and "size" in document:
+        found["size"] = moved[digest][1]
     return found
 
 
