@@ -31,3 +31,5 @@ BUILD_LOCK = "application/vnd.edge-buildkit.lock.v1+json"
 BUILD_SOURCES = "application/vnd.edge-buildkit.sources.v1+json"
 BUILD_FILE = "application/vnd.edge-buildkit.source.v1.raw"
 STATEMENT = "application/vnd.in-toto+json"
+# Who built it, when and where: apart, because all that the record holds can be made again.
+RUN = "application/vnd.edge-buildkit.run.v1+json"

@@ -204,7 +204,10 @@ in {
     float = "${model.float}";
     ranges = if model.ranges == null then null else "${model.ranges}";
   };
-  quantised = paths "quantised" { quantised = "${model.quantised}"; };
+  quantised = paths "quantised" {
+    quantised = "${model.quantised}";
+    accuracy = "${model.accuracy}";
+  };
   hostTools = paths "host-tools" {
     engine = "${engine}";
     tools = "${tools}";

@@ -27,6 +27,16 @@ exit status: 0 it holds; 1 it does not, each reason is named (docs/verify.md); 2
 decided (no such artifact, no such policy, a store that cannot be read)
 """
 
+# What to do about a reason, where there is more to do than not to run it.
+_REMEDIES = {
+    "blob-missing": "copy the artifact again, with all that hangs on it",
+    "blob-digest": "copy the artifact again from where it is whole, or build it again",
+    "signer-unknown": "if you know whose it is: `python -m buildkit keys import`, or a policy",
+    "signer-retired": "let a key in use sign again: `python -m buildkit sign`",
+    "trust-expired": "get the trust root again from its owner, and write the day into the policy",
+    "evidence-missing": "sign it: `python -m buildkit sign`, or build it again",
+}
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
@@ -87,6 +97,9 @@ def _show(report: Report) -> None:
         print(render.plain(f"ignored: {each.reason}: {each.message}"))
     for each in report.findings:
         print(render.plain(f"{each.reason}: {each.digest}: {each.message}"))
+    for reason in dict.fromkeys(each.reason for each in report.findings):
+        if remedy := _REMEDIES.get(reason):
+            print(f"  → {reason}: {remedy}")
     if report.holds:
         print(render.plain(f"{report.name} holds"))
     else:

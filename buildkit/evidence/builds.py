@@ -25,7 +25,8 @@ class Build:
         result: what it answered, as far as that is reproducible.
         lock: bytes of the lock that it used.
         sources: ``buildkit/sources/v1``: what stood beside the recipe, by digest.
-        statements: payloads of the reproducible statements, in the order of the build.
+        statements: payloads of the reproducible statements, in the order of the build; after
+            them that of its newest run.
     """
 
     subject: Descriptor
@@ -95,10 +96,19 @@ def _read(store: Store, entry: Descriptor, digest: str) -> Build | None:
     # A record of an older version has no index of models.
     if "model_index" not in result or digest not in made(result):
         return None
+    subject = store.resolve(result["image"]["digest"])
+    runs = [
+        layer["digest"]
+        for other in store.entries()
+        if other.artifact_type == media.RUN
+        for about in [store.read_json(other.digest)]
+        if about["subject"]["digest"] == subject.digest
+        for layer in about["layers"]
+    ][-1:]
     return Build(
-        subject=store.resolve(result["image"]["digest"]),
+        subject=subject,
         result=result,
         lock=store.read(layers[media.BUILD_LOCK][0]),
         sources=store.read_json(layers[media.BUILD_SOURCES][0]),
-        statements=tuple(store.read(each) for each in layers.get(media.STATEMENT, [])),
+        statements=tuple(store.read(each) for each in [*layers.get(media.STATEMENT, []), *runs]),
     )

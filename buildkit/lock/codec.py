@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from buildkit import canonical, digests
 from buildkit.errors import LockError
 from buildkit.lock.types import (
+    GOLDEN,
     LOCK_VERSION,
     DebianPin,
     FilePin,
@@ -144,13 +145,17 @@ def to_json(lock: Lock) -> dict[str, Any]:
         "platforms": {name: _plain(pins) for name, pins in lock.platforms.items()},
         # Only where the recipe names one: other locks stay as they were.
         **({"builder": lock.builder} if lock.builder else {}),
-        "model": {
-            **_plain(lock.model),
-            "ranges": {
-                name: [float(low), float(high)] for name, (low, high) in lock.model.ranges.items()
-            },
-        },
+        "model": _model(lock.model),
     }
+
+
+def _model(pins: ModelPins) -> dict[str, Any]:
+    """As `_plain`; a lock that is older than the counts keeps its bytes, so its digest too."""
+    found: dict[str, Any] = _plain(pins)
+    found["ranges"] = {name: [float(low), float(high)] for name, (low, high) in pins.ranges.items()}
+    if not pins.golden:
+        del found["golden"]
+    return found
 
 
 def _host(pins: HostPins) -> dict[str, Any]:
@@ -226,7 +231,7 @@ class _Reader:
         )
 
     def _model(self, value: object, path: str) -> ModelPins:
-        found = self._record(value, path, ModelPins)
+        found = self._record(value, path, ModelPins, "golden")
         calibration = self._text(found, path, "calibration")
         if calibration not in {"", "exact", "onnxruntime"}:
             self._wrong(f"{path}.calibration", "must be exact, onnxruntime or empty")
@@ -240,7 +245,12 @@ class _Reader:
             calibration=calibration,
             ranges=self._table(found.get("ranges"), f"{path}.ranges", None, self._range),
             quantized_sha256=self._optional(found, path, "quantized_sha256", _HEX),
+            golden=self._golden(found["golden"], f"{path}.golden") if "golden" in found else {},
         )
+
+    def _golden(self, value: object, path: str) -> dict[str, int]:
+        found = self._keys(value, path, *GOLDEN)
+        return {name: self._count(found, path, name) for name in GOLDEN}
 
     def _debian(self, value: object, path: str) -> DebianPin:
         found = self._record(value, path, DebianPin)

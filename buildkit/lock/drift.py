@@ -239,6 +239,7 @@ def _model_pins(lock: Lock) -> dict[str, tuple[str, str]]:
         "float model": model.float_sha256[:12],
         "quantised model": model.quantized_sha256[:12],
         "calibration": model.calibration,
+        "golden data": ", ".join(f"{name} {model.golden[name]}" for name in sorted(model.golden)),
         "calibration ranges": digests.hex_of(digests.of_bytes(ranges))[:12] if ranges else "",
         **{pin.path: pin.sha256[:12] for pin in model.files},
     }

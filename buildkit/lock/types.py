@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LOCK_VERSION = 1
+# What `ModelPins.golden` counts.
+GOLDEN = ("samples", "float", "quantised", "agreeing")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
@@ -102,6 +104,10 @@ class ModelPins:
         calibration: how the ranges were found (``exact`` or ``onnxruntime``), empty without ranges.
         ranges: tensor name → (lowest, highest), each a float32 value.
         quantized_sha256: hex digits of the quantised model.
+        golden: how many of the golden inputs the models got right when the lock was made:
+            ``samples``, ``float``, ``quantised``, and ``agreeing`` (both say the same). Another
+            CPU may round an answer to another class, so a build replays these; empty in an older
+            lock.
     """
 
     files: tuple[FilePin, ...]
@@ -113,6 +119,7 @@ class ModelPins:
     calibration: str
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     quantized_sha256: str = ""
+    golden: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -181,15 +181,17 @@ def _publish(
     """Sign, name, and leave the record by which a later build finds all this."""
     artifacts = builds.artifacts(store, record)
     run = runs.statement(record, watch, lock_digest=plan.lock_digest, builder=plan.builder)
-    payloads = [*said.payloads, run.payload()]
+    store.attach(
+        artifacts[record["image"]["digest"]], media.RUN, [(run.payload(), media.STATEMENT)]
+    )
     if signer is not None:
-        signing.sign(store, signer, payloads, artifacts)
+        signing.sign(store, signer, [*said.payloads, run.payload()], artifacts)
     image_name, model_name = made.names(plan.recipe)
     store.tag(artifacts[record["model_index"]], model_name)
     store.tag(artifacts[record["image"]["digest"]], image_name)
     kept: list[tuple[bytes, str] | Descriptor] = [(canonical.dump(record), media.BUILD)]
     kept += [origin.lock, origin.listed, *origin.files]
-    kept += [(payload, media.STATEMENT) for payload in payloads]
+    kept += [(payload, media.STATEMENT) for payload in said.payloads]
     # Last, because it is what the next build looks for.
     store.attach(artifacts[record["image"]["digest"]], media.BUILD, kept, annotations=notes)
 

@@ -12,6 +12,7 @@ from buildkit.errors import LockError, StoreError
 from buildkit.lock import codec, drift
 from buildkit.lock.resolve import resolve_all
 from buildkit.lock.types import Lock, ModelPins
+from buildkit.model import golden
 from buildkit.nix import seed
 from buildkit.pipeline import environment
 from buildkit.pipeline import project as projects
@@ -165,11 +166,15 @@ def _with_ranges(lock: Lock, stage: NixStage, progress: Progress) -> Lock:
 
 
 def _with_quantised(lock: Lock, stage: NixStage) -> Lock:
-    folder = stage.nix.physical(stage.paths("quantised", _key(lock))["quantised"])
-    quantised = digests.hex_of(digests.of_file(folder / "model.onnx"))
-    return dataclasses.replace(
-        lock, model=dataclasses.replace(lock.model, quantized_sha256=quantised)
+    paths = stage.paths("quantised", _key(lock))
+    quantised = digests.of_file(stage.nix.physical(paths["quantised"]) / "model.onnx")
+    accuracy = canonical.load(
+        (stage.nix.physical(paths["accuracy"]) / "accuracy.json").read_bytes()
     )
+    model = dataclasses.replace(
+        lock.model, quantized_sha256=digests.hex_of(quantised), golden=golden.counts(accuracy)
+    )
+    return dataclasses.replace(lock, model=model)
 
 
 def _write(file: Path, data: bytes) -> None:

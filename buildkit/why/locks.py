@@ -259,6 +259,12 @@ def _made(a: ModelPins, b: ModelPins) -> Iterator[Effect]:
             *_hexes(a.quantized_sha256, b.quantized_sha256),
             "quantised",
         )
+    if a.golden != b.golden:
+        yield _effect("golden", "golden data", _golden_said(a), _golden_said(b), "accuracy")
+
+
+def _golden_said(model: ModelPins) -> str:
+    return ", ".join(f"{name} {model.golden[name]}" for name in sorted(model.golden))
 
 
 def range_said(ends: tuple[float, float] | None) -> str:

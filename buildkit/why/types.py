@@ -45,6 +45,7 @@ EFFECTS = (
     "calibration-way",
     "range",
     "quantised-model",
+    "golden",
     "layer",
     "file",
     "time",

@@ -704,6 +704,7 @@ def test_the_result_is_one_object_of_the_documented_form(tiny: Tiny) -> None:
         }
 
     accuracy = {"type": "number", "minimum": 0, "maximum": 100}
+    counts = {"type": "object", "additionalProperties": size}
     schema = table(
         schema={"const": "buildkit/build-result/v1"},
         recipe=table(name=text, version=text, digest=sha256),
@@ -716,6 +717,7 @@ def test_the_result_is_one_object_of_the_documented_form(tiny: Tiny) -> None:
                 "items": table(platform=text, digest=sha256, size=size),
             },
         ),
+        model_index=sha256,
         models={
             "type": "array",
             "minItems": 1,
@@ -725,8 +727,20 @@ def test_the_result_is_one_object_of_the_documented_form(tiny: Tiny) -> None:
                 file_sha256=hexadecimal,
                 size=size,
                 accuracy=table(float=accuracy, quantised=accuracy),
+                answers=table(
+                    same_on_every_cpu={"type": "boolean"},
+                    float_operators=counts,
+                    saturating_operators=counts,
+                    reason=text,
+                ),
             ),
         },
+        statements={
+            "type": "array",
+            "minItems": 1,
+            "items": table(kind=text, about=text, digest=sha256),
+        },
+        findings={"type": "array", "items": text},
         store={"type": "string", "pattern": "^/"},
         cached={"type": "boolean"},
         seconds={"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
@@ -739,7 +753,7 @@ def test_the_result_is_one_object_of_the_documented_form(tiny: Tiny) -> None:
         jsonschema.validate(answer.json, schema)
         assert answer.json["cached"] is cached
         stages.append(list(answer.json["seconds"]))
-    assert set(stages[0]) >= {"check", "fetch", "nix", "model", "image", "store"}
+    assert set(stages[0]) >= {"check", "fetch", "nix", "model", "image", "evidence", "store"}
     assert stages[1] == ["check"]
     assert answer.json["lock"]["digest"] == digests.of_file(tiny.lock)
     for platform in answer.json["image"]["platforms"]:

@@ -66,7 +66,7 @@ def test_every_statement_is_listed_kept_and_attached(digits: Project) -> None:
     store = digits.store
     build = builds.find(store, result["image"]["digest"])
     kept = {digests.of_bytes(payload): payload for payload in build.statements}
-    # The run is kept as well; it is not listed, because the result is reproducible.
+    # That of the run is not listed, because the result is reproducible.
     assert {each["digest"] for each in result["statements"]} < set(kept)
     said = [statement.parse(payload, "it") for payload in kept.values()]
     words = [kinds.BY_TYPE[each.predicate_type].name for each in said]

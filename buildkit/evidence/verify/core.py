@@ -5,10 +5,10 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from buildkit import media
+from buildkit import canonical, media
 from buildkit.errors import EvidenceError, LockError
 from buildkit.evidence import bundle as bundles
-from buildkit.evidence import kinds, provenance, referrers
+from buildkit.evidence import kinds, provenance, referrers, statement
 from buildkit.evidence.reasons import Reason
 from buildkit.evidence.verify import belong, contents, documents
 from buildkit.evidence.verify.parts import Blobs, Part, PartReader, role_of
@@ -284,11 +284,10 @@ class _Verification:
                     msg = f"{what}: {len(signers)} of {needed} signers for its {name}"
                 self._notebook.add(Reason.EVIDENCE_MISSING, part.digest, msg)
         for name, all_said in found.items():
-            distinct = {each.payload: each for each in all_said}
-            if kinds.BY_NAME[name].reproducible and len(distinct) > 1:
-                msg = f"{len(distinct)} statements of kind {name} that differ"
+            if kinds.BY_NAME[name].reproducible and _differ(all_said):
+                msg = f"statements of kind {name} that differ, by {_signers(all_said)}"
                 self._notebook.add(Reason.EVIDENCE_AMBIGUOUS, part.digest, msg)
-            for each in distinct.values():
+            for each in {each.payload: each for each in all_said}.values():
                 contents.check_said(scene, part, each, self._notebook)
         contents.check_agreement(part, found, self._notebook)
         if "cyclonedx" in found or "spdx" in found:
@@ -296,11 +295,9 @@ class _Verification:
 
     def _check_one_build(self, scene: belong.Scene, said: dict[str, dict[str, list[Said]]]) -> None:
         """All parts must come out of the same build."""
-        payloads = {
-            each.payload for found in said.values() for each in found.get(kinds.PROVENANCE.name, ())
-        }
-        if len(payloads) > 1:
-            msg = f"{len(payloads)} provenances among its parts that differ"
+        found = [each for kinds_ in said.values() for each in kinds_.get(kinds.PROVENANCE.name, ())]
+        if _differ(found):
+            msg = f"provenances of its parts differ, by {_signers(found)}"
             self._notebook.add(Reason.EVIDENCE_AMBIGUOUS, scene.top.digest, msg)
 
     def _check_rebuilds(self, scene: belong.Scene, said: dict[str, dict[str, list[Said]]]) -> None:
@@ -336,6 +333,29 @@ class _Verification:
                 msg = f"blob {digest}: {size} bytes, but named with {promised}"
                 self._notebook.add(Reason.BLOB_DIGEST, owner, msg)
         return total
+
+
+def _differ(all_said: list[Said]) -> bool:
+    """Whether statements say different things.
+
+    Ours must be the same bytes. Those of version 0.1 are written as others like, so that what they
+    say is compared.
+    """
+    if len({each.payload for each in all_said}) < 2:
+        return False
+    ours = {each.payload for each in all_said if each.statement.type == statement.TYPE}
+    meant = {
+        (
+            tuple(sorted(subject.digest for subject in each.statement.subjects)),
+            canonical.dump(each.statement.predicate),
+        )
+        for each in all_said
+    }
+    return len(ours) > 1 or len(meant) > 1
+
+
+def _signers(all_said: list[Said]) -> str:
+    return belong.listed({each.signer for each in all_said})
 
 
 def _artifact(part: Part, found: dict[str, list[Said]]) -> Artifact:

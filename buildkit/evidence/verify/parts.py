@@ -139,8 +139,8 @@ class PartReader:
         document = documents.read_json(self._source, config, what)
         self._blobs.need(config, manifest.digest)
         said = f"{document.get('os')}/{document.get('architecture')}"
-        if announced is not None and said != announced:
-            why = f"the index says {announced}, its configuration {said}"
+        if announced not in (None, _platform(document)):
+            why = f"the index says {announced}, its configuration {_platform(document)}"
             self._wrong(manifest, Reason.PLATFORM, why)
         layers = manifest.layers()
         for layer in layers:
@@ -235,13 +235,19 @@ class PartReader:
         if not isinstance(platform, dict) or platform.keys() - _PLATFORM_KEYS:
             self._wrong(manifest, Reason.PLATFORM, f"{entry['digest']} has no plain platform")
             return ""
-        return f"{platform.get('os')}/{platform.get('architecture')}"
+        return _platform(platform)
 
     def _wrong(self, manifest: Manifest, reason: Reason, why: str) -> None:
         self._notebook.add(reason, manifest.digest, why)
 
 
 _REASONS = {media.LOCK_DIGEST: Reason.SBOM, media.MODEL_DIGEST: Reason.MODEL}
+
+
+def _platform(value: Mapping[str, Any]) -> str:
+    """As an entry of an index and a configuration both say it, with the variant if there is one."""
+    found = f"{value.get('os')}/{value.get('architecture')}"
+    return f"{found}/{value['variant']}" if value.get("variant") else found
 
 
 def _title(manifest: Manifest) -> str:

@@ -62,7 +62,7 @@ class StoreSource:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._bundles: dict[str, list[Descriptor]] | None = None
+        self._bundles: Mapping[str, tuple[Descriptor, ...]] | None = None
         self._broken: dict[str, tuple[Descriptor, EvidenceError]] = {}
 
     def read(self, digest: str, limit: int) -> bytes:
@@ -96,9 +96,10 @@ class StoreSource:
     def bundles(self) -> Mapping[str, tuple[Descriptor, ...]]:
         """See `Source`."""
         if self._bundles is None:
-            self._bundles = {}
-            self._walk(self._bundles)
-        return {digest: tuple(found) for digest, found in self._bundles.items()}
+            found: dict[str, list[Descriptor]] = {}
+            self._walk(found)
+            self._bundles = {digest: tuple(each) for digest, each in found.items()}
+        return self._bundles
 
     def broken(self) -> tuple[tuple[Descriptor, EvidenceError], ...]:
         """See `Source`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tamper import Group
@@ -169,6 +170,22 @@ def no_annotations(world: World) -> None:
     world.remake(entry["digest"], lambda document: document.pop("annotations") and None)
 
 
+@controls("a bundle with the empty fields that cosign writes", "=")
+def cosign_fields(world: World) -> None:
+    def fill(document: Any) -> None:
+        document["verificationMaterial"] |= {"tlogEntries": [], "timestampVerificationData": {}}
+        document["dsseEnvelope"]["signatures"][0]["keyid"] = ""
+
+    world.rebundle(world.made.image, "provenance", fill)
+
+
+@controls("the outside of a bundle in another spelling: nobody signed that", "=")
+def bundle_spaces(world: World) -> None:
+    world.rebundle(
+        world.made.image, "run", lambda document: json.dumps(document, indent=2).encode()
+    )
+
+
 @controls("an artifact of another kind hung on the image", "=")
 def other_artifact(world: World) -> None:
     world.hang(world.made.image, b"hello", "", manifest={"artifactType": "text/plain"})
@@ -189,6 +206,15 @@ CONTROLLED: dict[str, tuple[str, Callable[[World], None]]] = {
         _policy(
             '[accept]\nstatements = ["v1", "v0.1"]\n',
             _resaid(lambda found: found.update(_type=OLDER_TYPE), kind="run"),
+        ),
+    ),
+    "older-bom": (
+        "the same SBOM by a second signer as Statement v0.1, where the policy accepts it",
+        _policy(
+            '[accept]\nstatements = ["v1", "v0.1"]\n',
+            lambda world: world.say(
+                replace(world.statement(f"spdx {ARM}"), type=OLDER_TYPE), key="friend"
+            ),
         ),
     ),
     "ignored-stranger": (

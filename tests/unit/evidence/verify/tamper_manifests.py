@@ -275,6 +275,12 @@ ROWS: dict[str, tuple[str, str, Callable[[World], str], Callable[[World, Any], A
         index,
         _put("manifests", 0, "platform", "os.version", "10"),
     ),
+    "index-variant": (
+        "a platform with a variant that its configuration does not have",
+        "platform",
+        index,
+        _put("manifests", 0, "platform", "variant", "v9"),
+    ),
     "index-extra-key": ("a key that no image index has", "manifest", index, _set(layers=[])),
     "index-manifest-too": (
         "an index that is a manifest as well (CVE-2021-41190)",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from signed_world import pem, signed
@@ -12,7 +13,7 @@ from tamper_bytes import ARM
 
 from buildkit.evidence import kinds
 from buildkit.evidence.keys import public_key
-from buildkit.evidence.statement import Statement, Subject
+from buildkit.evidence.statement import OLDER_TYPE, Statement, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,6 +186,11 @@ def _say(world: World, statements: list[Statement], key: str = "good") -> None:
         world.say(each, key=key)
 
 
+def _older_says_more(world: World) -> None:
+    found = replace(world.statement(f"spdx {ARM}"), type=OLDER_TYPE)
+    world.say(replace(found, predicate={**found.predicate, "comment": "x"}), key="friend")
+
+
 def _two_say(world: World) -> None:
     for each in _honest(world):
         world.say(each, key="older")
@@ -310,6 +316,11 @@ ASKED: dict[str, tuple[str, str, Callable[[World], None]]] = {
         "a policy that accepts statements of version 0.1 alone",
         f"statement {GONE}",
         _policy('[accept]\nstatements = ["v0.1"]\n'),
+    ),
+    "v01-other-bom": (
+        "another SBOM by a second signer as Statement v0.1, where the policy accepts those",
+        "evidence-ambiguous",
+        _policy('[accept]\nstatements = ["v1", "v0.1"]\n', _older_says_more),
     ),
     "builder": (
         "another builder asked for",
