@@ -56,6 +56,7 @@ NEEDS_MORE = {
     "mixed-provenances",
     "two-boms",
     "two-names",
+    "bom-of-index",
     "stranger-all",
     "stranger-beside",
     "retired-beside",

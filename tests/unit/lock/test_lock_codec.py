@@ -82,6 +82,7 @@ def test_a_lock_older_than_the_wheels_of_tools_keeps_its_bytes() -> None:
     host = replace(lock().hosts["amd64"], tools_wheels=())
     assert found == lock(hosts={"amd64": host})
     assert "tools_wheels" not in codec.to_json(found)["hosts"]["amd64"]
+    assert codec.parse(codec.dump(found), "recipe.lock") == found
 
 
 def test_a_lock_without_counts_keeps_its_bytes() -> None:
@@ -90,7 +91,6 @@ def test_a_lock_without_counts_keeps_its_bytes() -> None:
     assert "golden" not in codec.to_json(older)["model"]
     assert codec.parse(codec.dump(older), "recipe.lock") == older
     assert codec.parse(codec.dump(made), "recipe.lock").model.golden["agreeing"] == 99
-    assert codec.parse(codec.dump(found), "recipe.lock") == found
 
 
 def test_a_missing_integrity_line_is_an_edit() -> None:

@@ -35,9 +35,10 @@ _STRICT = JsonStrictValidator(SchemaVersion.V1_6)
 
 
 def lock(name: str = "digits", **model: Any) -> Lock:
-    """That of a recipe; with further keys of its ``[model]``."""
+    """That of a recipe, with other considerations and further keys of its ``[model]``."""
     found = codec.load(RECIPES / name / "recipe.lock")
-    recipe = {**found.recipe, "model": {**found.recipe["model"], **model}}
+    own = {key: value for key, value in found.recipe["model"].items() if key != "considerations"}
+    recipe = {**found.recipe, "model": {**own, **model}}
     return dataclasses.replace(found, recipe=recipe)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from signed_world import pem, signature, signed
@@ -914,10 +915,14 @@ def two_boms(world: World) -> None:
 
 @hung("the same SBOM with its subject called otherwise", "evidence-ambiguous")
 def two_names(world: World) -> None:
-    from dataclasses import replace
-
     found = world.statement(f"spdx {ARM}")
     world.say(replace(found, subjects=(Subject(name="evil", digest=found.subjects[0].digest),)))
+
+
+@hung("an SBOM about the image index, which has none", "subject")
+def bom_of_index(world: World) -> None:
+    found = world.statement(f"spdx {ARM}")
+    world.say(replace(found, subjects=(Subject(name="x", digest=world.made.image),)))
 
 
 @hung("300 copies of a bundle hung on the image", "too-large")

@@ -218,6 +218,17 @@ def platform_by_digest_bit(world: World) -> None:
     world.flip(_layer(1)(world))
 
 
+@group("a platform asked for by digest, one bit changed in its manifest", "blob-digest")
+def platform_manifest_by_digest_bit(world: World) -> None:
+    world.ref = world.made.platforms[ARM]
+    world.flip(world.made.platforms[ARM])
+
+
+@group("a layer asked for, which is no artifact", "manifest")
+def layer_by_digest(world: World) -> None:
+    world.ref = _layer(0)(world)
+
+
 @group("the model asked for, one bit changed in `model.onnx`", "blob-digest")
 def model_by_name_bit(world: World) -> None:
     world.ref = "tiny-model:1.0.0"

@@ -305,11 +305,12 @@ def _named(world: World, digest: str) -> dict[str, Any]:
     }
 
 
-def _swap_hints(world: World) -> None:
+def _swap_hints(world: World, names: tuple[str, ...] = ("hint",)) -> None:
     file = world.root / "keys/ring.json"
     document = json.loads(file.read_bytes())
     one, two = document["keys"][:2]
-    one["hint"], two["hint"] = two["hint"], one["hint"]
+    for name in names:
+        one[name], two[name] = two[name], one[name]
     file.write_text(json.dumps(document))
 
 
@@ -381,6 +382,10 @@ UNREADABLE: dict[str, tuple[str, Callable[[World], Any]]] = {
     "ring-swapped": (
         "a key ring in which one key has the hint of another",
         _swap_hints,
+    ),
+    "ring-other-key": (
+        "a key ring in which one name, id and hint lead to another key",
+        lambda world: _swap_hints(world, ("id", "hint", "algorithm")),
     ),
     "ring-open": (
         "a key ring that others may write to",

@@ -150,6 +150,11 @@ def carried_weight(world: World) -> None:
     _weight_swapped(world, carry=True)
 
 
+@stolen("a list in the place of a platform's manifest", "evidence-missing manifest subject")
+def unsigned_list(world: World) -> None:
+    world.remake(manifest(world), lambda _: [])
+
+
 # With the key -----------------------------------------------------------------------------------
 
 own = Group("Artifacts that do not hold together, rightly signed")
@@ -238,6 +243,15 @@ def _extra_diff_id(_: World, document: Any) -> None:
     document["rootfs"]["diff_ids"].append(digests.of_bytes(b"one more"))
 
 
+def _about(world: World, document: Any) -> None:
+    data = world.read(world.other.image)
+    document["subject"] = {
+        "mediaType": media.INDEX,
+        "digest": world.other.image,
+        "size": len(data),
+    }
+
+
 ROWS: dict[str, tuple[str, str, Callable[[World], str], Callable[[World, Any], Any]]] = {
     # the image index
     "index-empty": ("an index of nothing", "manifest", index, _set(manifests=[])),
@@ -245,13 +259,13 @@ ROWS: dict[str, tuple[str, str, Callable[[World], str], Callable[[World, Any], A
         "an image index that is about another",
         "manifest",
         index,
-        lambda world, document: document.update(
-            subject={
-                "mediaType": media.INDEX,
-                "digest": world.other.image,
-                "size": len(world.read(world.other.image)),
-            }
-        ),
+        _about,
+    ),
+    "index-platform-twice": (
+        "two manifests of one platform",
+        "platform sbom model name manifest",
+        index,
+        _twice_one_platform,
     ),
     "index-doubled": ("one platform's entry twice", "manifest", index, _doubled),
     "index-model": ("a model among the platforms", "manifest", index, _model_in_image),
@@ -397,6 +411,14 @@ ROWS: dict[str, tuple[str, str, Callable[[World], str], Callable[[World, Any], A
         manifest,
         _layer_key("data", "ZXZpbA=="),
     ),
+    "manifest-two-sizes": (
+        "one layer twice, with two lengths",
+        "blob-digest",
+        manifest,
+        lambda _, document: document["layers"].__setitem__(
+            1, {**document["layers"][0], "size": document["layers"][0]["size"] + 1}
+        ),
+    ),
     "manifest-no-layers": ("a manifest without layers", "manifest", manifest, _set(layers=[])),
     "manifest-no-config": (
         "a manifest without a configuration",
@@ -510,6 +532,8 @@ ROWS: dict[str, tuple[str, str, Callable[[World], str], Callable[[World, Any], A
     "config-list": ("a configuration that is a list", "manifest", config, lambda _, __: []),
     # the model
     "models-empty": ("an index of no models", "manifest", models, _set(manifests=[])),
+    "models-subject": ("an index of models that is about an image", "manifest", models, _about),
+    "model-subject": ("a model that is about an image", "manifest", model, _about),
     "models-doubled": ("one variant's entry twice", "manifest", models, _doubled),
     "models-target": (
         "a variant that the index calls by another target",
