@@ -204,10 +204,11 @@ def _doubled(_: World, document: Any) -> None:
 
 
 def _twice_one_platform(world: World, document: Any) -> None:
-    data = world.read(document["manifests"][1]["digest"])
-    again = canonical.dump({**canonical.load(data), "annotations": {}})
+    other = canonical.load(world.read(document["manifests"][1]["digest"]))
+    other["annotations"]["x"] = "another one"
+    data = canonical.dump(other)
     document["manifests"].append(
-        {**document["manifests"][1], "digest": world.put(again), "size": len(again)}
+        {**document["manifests"][1], "digest": world.put(data), "size": len(data)}
     )
 
 
@@ -263,7 +264,7 @@ ROWS: dict[str, tuple[str, str, Callable[[World], str], Callable[[World, Any], A
     ),
     "index-platform-twice": (
         "two manifests of one platform",
-        "platform sbom model name manifest",
+        "evidence-missing platform subject",
         index,
         _twice_one_platform,
     ),
