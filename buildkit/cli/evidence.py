@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 from buildkit.cli import render, stores
@@ -78,8 +76,7 @@ def _print(rows: list[dict[str, Any]], options: argparse.Namespace) -> int:
         msg = f"{len(found)} statements of kind {options.kind} about {options.ref}"
         raise InputError(msg, f"say which: --about PART, one of {about}" if about else "")
     (row,) = found.values()
-    json.dump(row["predicate"], sys.stdout, indent=2, sort_keys=True, ensure_ascii=False)
-    print()
+    render.document(row["predicate"])
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from buildkit import media
+from buildkit import digests, media
 from buildkit.errors import StoreError
 from buildkit.evidence.statement import Subject
 
@@ -96,6 +96,9 @@ def _read(store: Store, entry: Descriptor, digest: str) -> Build | None:
     # A record of an older version has no index of models.
     if "model_index" not in result or digest not in made(result):
         return None
+    if not all(map(digests.is_digest, made(result))):
+        msg = "what it made is not named by digests"
+        raise ValueError(msg)
     subject = store.resolve(result["image"]["digest"])
     runs = [
         layer["digest"]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from buildkit import media
-from buildkit.errors import EvidenceError
+from buildkit import canonical, media
+from buildkit.errors import EvidenceError, StoreError
 from buildkit.evidence import builds, bundle, kinds, referrers, signing
 from buildkit.evidence.dsse import Envelope
 from buildkit.evidence.reasons import Reason
@@ -110,3 +110,21 @@ def test_the_newest_build_that_made_it_is_found(store: Store) -> None:
     assert build.lock == b"lock"
     assert build.statements == (about(image) + b"  ",)
     assert set(builds.artifacts(store, build.result)) == {image.digest, models.digest}
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {},
+        {"image": [], "model_index": "", "models": []},
+        {"image": {"digest": 7, "platforms": []}, "model_index": 7, "models": []},
+        {"image": {"digest": None, "platforms": [{}]}, "model_index": None, "models": []},
+    ],
+)
+def test_a_record_that_does_not_hold_together_is_an_error(store: Store, result: object) -> None:
+    image = artifact(store, "image")
+    if isinstance(result, dict) and isinstance(result.get("image"), dict):
+        result["image"]["digest"] = image.digest
+    store.attach(image, media.BUILD, [(canonical.dump(result), media.BUILD)])
+    with pytest.raises(StoreError):
+        builds.find(store, image.digest)
