@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conftest import Project
 
 from buildkit import media
 from buildkit.errors import EvidenceError
@@ -33,8 +34,6 @@ from buildkit.store import Store
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from conftest import Project
 
     from buildkit.evidence.signer import Signer
     from buildkit.records import Descriptor
@@ -427,6 +426,43 @@ def test_we_find_and_accept_what_cosign_hangs_on_an_image(
         assert said.predicate_type == each.announced
         found.append(said.predicate_type)
     assert sorted(found) == ["https://example.org/review/v1", PROVENANCE]
+
+
+def test_a_review_by_cosign_counts_for_our_verify(
+    tools: Tools, digits: Project, cosign_key: PublicKey, tmp_path: Path
+) -> None:
+    """Of a real build: an index is a file like any other to cosign."""
+    alone = Project(tmp_path / "auditor", "digits")
+    shutil.copytree(digits.store.root, alone.root / ".buildkit/store")
+    store = alone.store
+    index = store.resolve("digits:1.0.0")
+    (predicate := tmp_path / "predicate.json").write_text('{"a": 1}')
+    kind = "https://example.org/review/v1"
+    made = tmp_path / "made.json"
+    tools(
+        "cosign",
+        *("attest-blob", "--key", "cosign.key", "--new-bundle-format", "--tlog-upload=false"),
+        *("--predicate", predicate, "--type", kind, "--bundle", made, store.path(index.digest)),
+    )
+    said = referrers.Signed(subject=index, predicate_type=kind, bundle=made.read_bytes())
+    referrers.attach(store, [said])
+    (tmp_path / "cosign.pub").write_bytes(cosign_key.pem)
+    policy = tmp_path / "policy.toml"
+    trust = 'schema = 1\n[trust]\nown_keys = true\nkeys = ["cosign.pub"]\n'
+    words = ("verify", "digits:1.0.0", "--json", "--policy", policy)
+
+    def reasons(text: str, status: int) -> set[str]:
+        policy.write_text(text)
+        report = json.loads(alone.cli(*words, status=status).stdout)
+        return {each["reason"] for each in report["findings"]}
+
+    accept = f'[accept]\nstatements = ["v1", "v0.1"]\npredicate_types = ["{kind}"]\n'
+    assert reasons(trust + accept, 0) == set()
+    # Each of the three is needed.
+    assert reasons(trust, 1) == {"statement"}
+    assert reasons(trust + '[accept]\nstatements = ["v1", "v0.1"]\n', 1) == {"predicate-type"}
+    stranger = trust.replace('keys = ["cosign.pub"]\n', "")
+    assert reasons(stranger + accept, 1) == {"signer-unknown"}
 
 
 _MODULE = "/usr/lib/softhsm/libsofthsm2.so"
