@@ -288,6 +288,32 @@ def test_cosign_accepts_what_hangs_on_an_image_in_a_registry(
     assert not is_accepted(tools.checks(ref, scene.pub, CYCLONEDX))
 
 
+def test_cosign_accepts_all_that_a_build_says(
+    tools: Tools, registry: str, digits: Project, tmp_path: Path
+) -> None:
+    """Image and model of a real build, out of its store into a registry."""
+    pub = tmp_path / "our.pub"
+    pub.write_text(digits.cli("keys", "export").stdout)
+    store = digits.store
+    checked = 0
+    for name in ("digits", "digits-model"):
+        top = store.resolve(f"{name}:1.0.0")
+        push(tools, f"{store.root}@{top.digest}", f"{registry}/{name}:1.0.0")
+        parts = [top.digest, *(each["digest"] for each in store.read_json(top.digest)["manifests"])]
+        for digest in parts:
+            ref = f"{registry}/{name}@{digest}"
+            words = ("discover", "--plain-http", "--format", "json", ref)
+            listed = json.loads(tools("oras", *words).stdout)["manifests"]
+            hanging = [each for each in listed if each["artifactType"] == bundle.MEDIA_TYPE]
+            kinds = {each["annotations"][referrers.PREDICATE_TYPE] for each in hanging}
+            assert len(kinds) == (2 if digest == top.digest else 4)
+            for kind in kinds:
+                assert is_accepted(tools.checks(ref, pub, kind)), (name, digest, kind)
+                checked += 1
+    # Two indexes, two platforms, two models.
+    assert checked == 2 * 2 + 4 * 4
+
+
 def test_cosign_refuses_another_key(
     tools: Tools, registry: str, scene: Scene, tmp_path: Path
 ) -> None:
