@@ -51,10 +51,12 @@ def resolve(document: Document, blobs: Blobs, ref: str) -> Descriptor:
         raise _ambiguous(ref, by_digest)
     if by_digest:
         return descriptor(next(iter(by_digest.values())), "index.json")
+    # A whole digest can be one blob alone; the folder may hold thousands.
+    named = (digest for _, digest in blobs.names() if digest is not None)
     inner = [
         found
-        for _, digest in blobs.names()
-        if digest is not None and digest.startswith(start)
+        for digest in ([start] if digests.is_digest(start) else named)
+        if digest.startswith(start)
         for found in [_manifest(blobs, digest)]
         if found is not None
     ]
