@@ -190,6 +190,8 @@ in {
     # What packs the app layers that BuildKit makes; it runs after Nix, outside the sandbox, where
     # a store of one's own is not at /nix/store. The lock's Python is told all its paths.
     packer = own // { path = [ "${pack}" ] ++ own.path; };
+    # What looks at the app layers; `seen` of the others needs it already.
+    syft = "${syft}/bin/syft";
     layers = builtins.mapAttrs (_: value: builtins.mapAttrs (_: part: "${part}") value) layers;
     model = {
       float = "${model.float}";
@@ -211,7 +213,6 @@ in {
   hostTools = paths "host-tools" {
     engine = "${engine}";
     tools = "${tools}";
-    syft = "${syft}/bin/syft";
     foreign = "usr/bin/${foreign}";
     library_path = "${tools}/usr/lib/${host.triplet}";
     loader = "${tools}/usr/lib/${host.triplet}/${host.loader}";

@@ -116,11 +116,6 @@ class Scanner:
         return said
 
 
-def scan(runner: Runner, syft: Path, store: Store, manifest: Descriptor, base: int) -> bytes:
-    """One call of a `Scanner`."""
-    return Scanner(runner, syft)(store, manifest, base)
-
-
 def is_plain(name: str, head: bytes) -> bool:
     """Whether no cataloger of syft could name a package for a file.
 

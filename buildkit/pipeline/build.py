@@ -11,6 +11,7 @@ from buildkit.errors import AccuracyError, DigestError, InputError
 from buildkit.evidence import builds, signing
 from buildkit.evidence.signer import NOBODY, Who
 from buildkit.image import assemble, buildx, context
+from buildkit.image.scan import Scanner
 from buildkit.model import publish
 from buildkit.pipeline import made, runs, sources, statements
 from buildkit.pipeline import plan as plans
@@ -158,7 +159,9 @@ def make(
             store,
             artifacts,
             origin=origin,
-            seen=Sight(base=nix.seen(paths), scanner=engines.scanner(nix)),
+            seen=Sight(
+                base=nix.seen(paths), scanner=Scanner(runner, nix.nix.physical(paths["syft"]))
+            ),
             closures=paths["builders"],
         )
     with watch.stage("store", "signing and publishing" if signer else "publishing"):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from buildkit import canonical, digests
 from buildkit.engine import Engine, EngineSpec
 from buildkit.errors import ToolError
 from buildkit.image.buildx import Builder
-from buildkit.image.scan import Scanner
 from buildkit.lock import codec
 from buildkit.pipeline.nixstage import NixStage, code_digest, host_architecture
 from buildkit.run import tied
@@ -40,7 +39,9 @@ class Engines:
 
     def spec(self, nix: NixStage) -> EngineSpec:
         """What the engine of a lock is made of; Nix makes it when it is not there yet."""
-        paths = _host_tools(nix)
+        pins = codec.to_json(nix.lock)["hosts"][host_architecture()]
+        key = digests.of_bytes(canonical.dump({"pins": pins, "code": code_digest()}))
+        paths = nix.paths("hostTools", key)
         physical = nix.nix.physical
         return EngineSpec(
             tree=physical(paths["engine"]),
@@ -50,10 +51,6 @@ class Engines:
             emulator=paths["foreign"],
             foreign="arm64" if host_architecture() == "amd64" else "amd64",
         )
-
-    def scanner(self, nix: NixStage) -> Scanner:
-        """The pinned syft, for layers that Nix did not make."""
-        return Scanner(self._runner, nix.nix.physical(_host_tools(nix)["syft"]))
 
     def start(self, nix: NixStage, progress: Progress) -> Engine:
         """The running engine of a lock."""
@@ -86,11 +83,3 @@ class Engines:
             config=engine.client_environment["DOCKER_CONFIG"],
             name="default",
         )
-
-
-def _host_tools(nix: NixStage) -> dict[str, Any]:
-    """Paths of the engine and of the tools; Nix makes them when they are not there yet."""
-    pins = codec.to_json(nix.lock)["hosts"][host_architecture()]
-    key = digests.of_bytes(canonical.dump({"pins": pins, "code": code_digest()}))
-    found: dict[str, Any] = nix.paths("hostTools", key)
-    return found

@@ -58,8 +58,8 @@ def paths(stage: NixStage) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def syft(stage: NixStage) -> Path:
-    return stage.nix.physical(stage.paths("hostTools", KEY)["syft"])
+def syft(stage: NixStage, paths: dict[str, Any]) -> Path:
+    return stage.nix.physical(paths["syft"])
 
 
 def nix(stage: NixStage, folder: Path, *words: str) -> Any:
@@ -116,7 +116,7 @@ def test_the_builders_of_both_machines_are_named_and_the_others_is_not_built(
         assert named.keys() == {"builder", "site", "engine", "tools", "syft"}
     host = stage.paths("hostTools", KEY)
     own = next(named for named in builders.values() if named["engine"] == host["engine"])
-    assert own["syft"] == host["syft"].removesuffix("/bin/syft")
+    assert own["syft"] == paths["syft"].removesuffix("/bin/syft")
     (other,) = [named for named in builders.values() if named != own]
     assert not set(own.values()) & set(other.values())
     closure = stage.nix.closure(str(next((stage._links).glob("*-build-*")).readlink()))
@@ -163,11 +163,11 @@ WHEEL = b"Metadata-Version: 2.1\nName: tool\nVersion: 1.2\nLicense: MIT\n\n"
 def test_a_package_in_the_app_is_seen(syft: Path, tmp_path: Path) -> None:
     store = Store.create(tmp_path / "store")
     image = put(store, {"app/x/tool-1.2.dist-info/METADATA": WHEEL, "app/main.py": b"1\n"})
-    said = scan.scan(run, syft, store, image, 0)
+    said = scan.Scanner(run, syft)(store, image, 0)
     (found,) = seen.parse(said, "app")
     assert (found.name, found.version, found.licences) == ("tool", "1.2", ("MIT",))
     assert (found.layer,) == seen.layers(said, "app")
-    assert said == scan.scan(run, syft, store, image, 0)
+    assert said == scan.Scanner(run, syft)(store, image, 0)
 
 
 def test_settings_of_the_user_do_not_matter(
@@ -175,12 +175,12 @@ def test_settings_of_the_user_do_not_matter(
 ) -> None:
     store = Store.create(tmp_path / "store")
     image = put(store, {"app/x/tool-1.2.dist-info/METADATA": WHEEL})
-    before = scan.scan(run, syft, store, image, 0)
+    before = scan.Scanner(run, syft)(store, image, 0)
     (tmp_path / ".syft.yaml").write_text("select-catalogers: ['-python']\nexclude: ['**']\n")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("SYFT_SELECT_CATALOGERS", "-python")
     monkeypatch.chdir(tmp_path)
-    assert scan.scan(run, syft, store, image, 0) == before
+    assert scan.Scanner(run, syft)(store, image, 0) == before
 
 
 def test_files_that_are_not_shown_hold_nothing_that_syft_sees(syft: Path, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_files_that_are_not_shown_hold_nothing_that_syft_sees(syft: Path, tmp_pa
     plain = {name: data for name, data in files.items() if scan.is_plain(name, data[:512])}
     assert len(plain) > 40
     whole = put(store, {**plain, "app/main.sh": b"exit\n"})
-    assert seen.parse(scan.scan(run, syft, store, whole, 0), "app") == ()
+    assert seen.parse(scan.Scanner(run, syft)(store, whole, 0), "app") == ()
 
 
 # `**/gcc` and `**/xtrabackup`, and words that follow them in the pinned program by chance.
@@ -235,7 +235,7 @@ def test_an_app_of_plain_sources_costs_no_start_of_syft(syft: Path, tmp_path: Pa
     store = Store.create(tmp_path / "store")
     image = put(store, {"app/main.py": b"print(1)\n"})
     missing = syft.with_name("no-such-program")
-    assert seen.parse(scan.scan(run, missing, store, image, 0), "app") == ()
+    assert seen.parse(scan.Scanner(run, missing)(store, image, 0), "app") == ()
 
 
 def test_a_lock_without_syft_says_what_to_do(stage: NixStage, tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_a_lock_without_syft_says_what_to_do(stage: NixStage, tmp_path: Path) ->
     for pins in arguments["lock"]["hosts"].values():
         pins["tools_wheels"] = []
     with pytest.raises(Exception, match="the lock pins no syft") as caught:
-        stage.nix.build(ROOT / "nix", arguments, "hostTools", tmp_path / "link")
+        stage.nix.build(ROOT / "nix", arguments, "build", tmp_path / "link")
     assert "buildkit lock" in str(caught.value)
 
 

@@ -128,7 +128,7 @@ def syft() -> Syft:
 
 def test_plain_sources_are_not_shown_to_syft(store: Store, syft: Syft, tmp_path: Path) -> None:
     app = tar(app=None, **{"app/main.py": SOURCE, "app/empty.py": b""})
-    said = scan.scan(syft, tmp_path / "syft", store, put(store, BASE, app), 1)
+    said = scan.Scanner(syft, tmp_path / "syft")(store, put(store, BASE, app), 1)
     assert syft.calls == []
     assert seen.parse(said, "it") == ()
     assert seen.layers(said, "it") == (digests.of_bytes(app),)
@@ -155,7 +155,7 @@ def test_anything_else_is_shown_alone(
     store: Store, syft: Syft, tmp_path: Path, name: str, content: bytes | str
 ) -> None:
     app = tar(**{"app/main.py": SOURCE, name: content})
-    said = scan.scan(syft, tmp_path / "syft", store, put(store, BASE, app), 1)
+    said = scan.Scanner(syft, tmp_path / "syft")(store, put(store, BASE, app), 1)
     assert len(syft.shown) == 1
     assert seen.layers(said, "it") == (digests.of_bytes(app),)
     assert [each.name for each in seen.parse(said, "it")] == ["a", "b"]
@@ -176,14 +176,14 @@ def test_where_the_base_may_change_the_whole_image_is_shown(
     store: Store, syft: Syft, tmp_path: Path, name: str, content: bytes | str | None
 ) -> None:
     app = tar(**{"app/main.py": SOURCE, name: content})
-    said = scan.scan(syft, tmp_path / "syft", store, put(store, BASE, app), 1)
+    said = scan.Scanner(syft, tmp_path / "syft")(store, put(store, BASE, app), 1)
     assert seen.layers(said, "it") == (digests.of_bytes(BASE), digests.of_bytes(app))
     assert len(syft.shown[0]) == 2
 
 
 def test_folders_of_the_base_alone_change_nothing(store: Store, syft: Syft, tmp_path: Path) -> None:
     app = tar(**{"usr": None, "usr/share": None, "var": None, "app/main.py": SOURCE})
-    scan.scan(syft, tmp_path / "syft", store, put(store, BASE, app), 1)
+    scan.Scanner(syft, tmp_path / "syft")(store, put(store, BASE, app), 1)
     assert syft.calls == []
 
 
@@ -204,7 +204,7 @@ def test_the_same_layers_are_shown_once(store: Store, syft: Syft, tmp_path: Path
 def test_an_image_without_app_layers_has_nothing_more(
     store: Store, syft: Syft, tmp_path: Path
 ) -> None:
-    said = scan.scan(syft, tmp_path / "syft", store, put(store, BASE), 1)
+    said = scan.Scanner(syft, tmp_path / "syft")(store, put(store, BASE), 1)
     assert (syft.calls, seen.parse(said, "it"), seen.layers(said, "it")) == ([], (), ())
 
 
@@ -212,7 +212,7 @@ def test_syft_is_started_alone(
     store: Store, syft: Syft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SYFT_EXCLUDE", "**")
-    scan.scan(syft, tmp_path / "syft", store, put(store, tar(**{"app/x": b""})), 0)
+    scan.Scanner(syft, tmp_path / "syft")(store, put(store, tar(**{"app/x": b""})), 0)
     (words,) = syft.calls
     at = words.index(str(tmp_path / "syft"))
     assert words[:2] == ("env", "-i")
@@ -235,14 +235,14 @@ def test_a_syft_that_fails_is_an_error(
 ) -> None:
     image = put(store, tar(**{"app/x": b""}))
     with pytest.raises(ToolError, match="syft") as caught:
-        scan.scan(Syft(answer=answer, code=code), tmp_path / "syft", store, image, 0)
+        scan.Scanner(Syft(answer=answer, code=code), tmp_path / "syft")(store, image, 0)
     assert says in caught.value.message
 
 
 def test_a_layer_that_cannot_be_read_is_an_error(store: Store, syft: Syft, tmp_path: Path) -> None:
     image = put(store, b"no tar at all" * 100)
     with pytest.raises(StoreError, match="cannot be read"):
-        scan.scan(syft, tmp_path / "syft", store, image, 0)
+        scan.Scanner(syft, tmp_path / "syft")(store, image, 0)
 
 
 def test_what_varies_is_not_kept() -> None:
