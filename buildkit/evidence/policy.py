@@ -7,16 +7,15 @@ the same table.
 
 from __future__ import annotations
 
-import stat
 from typing import TYPE_CHECKING, Any
 
 from buildkit import digests
-from buildkit.errors import InputError, PolicyError, Problem
+from buildkit.errors import PolicyError
 from buildkit.evidence.policykeys import POLICY, TABLES
 from buildkit.evidence.policytypes import SCHEMA_VERSION, Policy
 from buildkit.recipe.editor import table_schema
-from buildkit.recipe.locate import locate
-from buildkit.recipe.notes import Notes, shown
+from buildkit.recipe.file import newer, read, text_of
+from buildkit.recipe.notes import Notes
 from buildkit.recipe.syntax import parse as parse_toml
 from buildkit.recipe.table import Reader
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_LARGEST = 256 * 1024
+_NEWER = "install a newer edge-buildkit"
 _RECORDS: Mapping[str, type] = {name: table.record for name, table in TABLES.items()}
 
 
@@ -35,26 +34,8 @@ def load(file: Path) -> Policy:
         PolicyError: it has mistakes: all of them.
         InputError: there is no such file, or it is not text.
     """
-    try:
-        status = file.stat()
-        if not stat.S_ISREG(status.st_mode):
-            msg = f"{file} is not a file"
-            raise InputError(msg, "name a policy.toml")
-        if status.st_size > _LARGEST:
-            msg = f"{file} has {status.st_size} bytes, more than a policy can have"
-            raise InputError(msg, f"name a policy.toml of at most {_LARGEST} bytes")
-        data = file.read_bytes()
-    except FileNotFoundError as error:
-        msg = f"{file}: no such file"
-        raise InputError(
-            msg, "correct the path; without --policy the built-in one counts"
-        ) from error
-    except OSError as error:
-        msg = f"{file} cannot be read: {error.strerror}"
-        raise InputError(msg, "correct the path or its permissions") from error
-    except ValueError as error:
-        msg = f"{str(file)!r} cannot be the name of a file: {error}"
-        raise InputError(msg, "correct the path") from error
+    missing = "correct the path; without --policy the built-in one counts"
+    data = read(file, "policy", missing=missing)
     return parse(data, str(file))
 
 
@@ -69,13 +50,9 @@ def parse(data: bytes, name: str) -> Policy:
         PolicyError: it has mistakes: all of them.
         InputError: it is not text.
     """
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        msg = f"{name} is not UTF-8 text, from byte {error.start} on"
-        raise InputError(msg, "save it as UTF-8") from error
+    text = text_of(data, name, remedy="save it as UTF-8")
     document, problem = parse_toml(text)
-    if problem := problem or _newer(document, text):
+    if problem := problem or newer(document, text, SCHEMA_VERSION, remedy=_NEWER):
         raise PolicyError(name, (problem,))
     notes = Notes(text, document)
     values = Reader(POLICY, notes).read(document)
@@ -92,18 +69,6 @@ def schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "policy.toml of edge-buildkit",
     } | table_schema(POLICY)
-
-
-def _newer(document: Mapping[str, Any], text: str) -> Problem | None:
-    version = document.get("schema")
-    if not isinstance(version, int) or version <= SCHEMA_VERSION:
-        return None
-    return Problem(
-        path="schema",
-        line=locate(text).of(("schema",)),
-        message=f"schema {shown(version)} is newer than {SCHEMA_VERSION}, the newest known here",
-        remedy="install a newer edge-buildkit",
-    )
 
 
 def _check(values: Mapping[str, Any], notes: Notes) -> None:
