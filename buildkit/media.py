@@ -33,3 +33,5 @@ BUILD_FILE = "application/vnd.edge-buildkit.source.v1.raw"
 STATEMENT = "application/vnd.in-toto+json"
 # Who built it, when and where: apart, because all that the record holds can be made again.
 RUN = "application/vnd.edge-buildkit.run.v1+json"
+# That it was made again, and with what result.
+REBUILD = "application/vnd.edge-buildkit.rebuild.v1+json"

@@ -97,16 +97,9 @@ def _changed(action: str, folder: Path, options: argparse.Namespace) -> PublicKe
     from buildkit.evidence.keys import change  # noqa: PLC0415 - a list changes nothing
 
     now = int(time.time())
-    if action == "make":
-        return change.make(
-            folder,
-            epoch=now,
-            name=options.name,
-            algorithm=options.algorithm,
-            passphrase=passphrases.choose(ask=options.passphrase),
-        )
-    if action == "rotate":
-        return change.rotate(
+    if action in {"make", "rotate"}:
+        fresh = change.make if action == "make" else change.rotate
+        return fresh(
             folder,
             epoch=now,
             name=options.name,

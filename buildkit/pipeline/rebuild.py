@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from buildkit.run import Runner
 
 SCHEMA = "buildkit/rebuild/v1"
-REBUILD = "application/vnd.edge-buildkit.rebuild.v1+json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,7 +133,7 @@ def rebuild(
         seconds=watch.seconds,
     )
     said = _statement(answer, kept.result)
-    entry = shelf.attach(kept.subject, REBUILD, [(said.payload(), media.STATEMENT)])
+    entry = shelf.attach(kept.subject, media.REBUILD, [(said.payload(), media.STATEMENT)])
     if signs is not None:
         signing.sign(shelf, signs, [said.payload()], builds.artifacts(shelf, kept.result))
     return dataclasses.replace(answer, record=entry.digest)

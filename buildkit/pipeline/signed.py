@@ -104,7 +104,7 @@ def _is_model(node: Node) -> bool:
     return (
         node.links is not None
         and node.role == "manifest"
-        and (node.links.artifact_type == artifact.MODEL)
+        and node.links.artifact_type == artifact.MODEL
     )
 
 
