@@ -14,6 +14,7 @@
     ├── StoreError                2  the store cannot be read or written
     ├── EngineError               2  the BuildKit engine cannot be started or reached
     ├── SignerError               2  there is no key, no identity, or no right to use it
+    ├── DeviceError               2  a device, or the line to it, cannot be used; says whose fault
     ├── MachineError              2  the disk is full, a folder cannot be written, no memory
     ├── Fault                     2  a mistake in this program
     ├── Interrupted             130  Ctrl-C; 143 for SIGTERM, 129 for SIGHUP
@@ -21,7 +22,8 @@
         ├── DriftError            1  recipe and lock no longer agree
         ├── DigestError           1  bytes are not what their digest says
         ├── AccuracyError         1  the quantised model is below its golden limit
-        └── EvidenceError         1  what is said about an artifact is malformed or not true
+        ├── EvidenceError         1  what is said about an artifact is malformed or not true
+        └── DeviceRefused         1  a device checked what it was to run, and does not run it
 
 Errors of libraries and tools are translated at the boundary, ``from`` the cause.
 """
@@ -114,6 +116,22 @@ class SignerError(BuildkitError):
     """Nothing can be signed: no key, a wrong passphrase, no identity, no service."""
 
 
+class DeviceError(BuildkitError):
+    """Nothing could be tried on a device, or it did not come to its end.
+
+    Args:
+        kind: a word of docs/device-protocol.md (``busy``, ``disk``, ``network``), for scripts.
+        blame: ``device``, ``network`` or ``host``.
+        message: what happened and where.
+        remedy: what the user can do about it.
+    """
+
+    def __init__(self, kind: str, blame: str, message: str, remedy: str = "") -> None:
+        super().__init__(message, remedy)
+        self.kind = kind
+        self.blame = blame
+
+
 class MachineError(BuildkitError):
     """The operating system refused something that no room has better words for."""
 
@@ -164,3 +182,7 @@ class EvidenceError(Refused):
     def __init__(self, reason: str, message: str, remedy: str = "") -> None:
         super().__init__(message, remedy)
         self.reason = reason
+
+
+class DeviceRefused(Refused):
+    """A device checked digests and signatures of what it was to run, and one does not hold."""

@@ -35,3 +35,6 @@ STATEMENT = "application/vnd.in-toto+json"
 RUN = "application/vnd.edge-buildkit.run.v1+json"
 # That it was made again, and with what result.
 REBUILD = "application/vnd.edge-buildkit.rebuild.v1+json"
+# What the model is held against, apart from the model: a device in the field does not need it.
+GOLDEN = "application/vnd.edge-buildkit.golden.v1+json"
+DATASET = "application/vnd.cncf.model.dataset.v1.raw"

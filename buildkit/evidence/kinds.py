@@ -54,7 +54,21 @@ REBUILD = Kind(
     about=("build",),
     reproducible=False,
 )
+# What a device saw, signed by its own key, and by the host that asked for it.
+TEST_RESULT = Kind(
+    name="test-result",
+    predicate_type="https://in-toto.io/attestation/test-result/v0.1",
+    about=("platform", "model"),
+    reproducible=False,
+)
+# What a gate decided about test results.
+VERDICT = Kind(
+    name="verdict",
+    predicate_type="https://slsa.dev/verification_summary/v1",
+    about=("platform", "model"),
+    reproducible=False,
+)
 
-KINDS = (CYCLONEDX, SPDX, PROVENANCE, RUN, REBUILD)
+KINDS = (CYCLONEDX, SPDX, PROVENANCE, RUN, REBUILD, TEST_RESULT, VERDICT)
 BY_TYPE = {kind.predicate_type: kind for kind in KINDS}
 BY_NAME = {kind.name: kind for kind in KINDS}

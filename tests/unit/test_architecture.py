@@ -27,7 +27,7 @@ FLOORS = (
     ("errors", "digests", "canonical", "media", "records", "run", "scratch", "tools", "assets"),
     ("recipe", "lock", "store"),
     ("evidence",),
-    ("nix", "engine", "model", "image", "doctor", "why"),
+    ("nix", "engine", "model", "image", "doctor", "why", "device", "gate", "standin"),
     ("pipeline",),
     ("cli",),
     ("__main__",),

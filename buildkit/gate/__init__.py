@@ -1,0 +1,1 @@
+"""Turns what devices report into PASS, FAIL or INCONCLUSIVE; pure."""
