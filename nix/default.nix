@@ -198,6 +198,8 @@ in {
       prepared = "${model.prepared}";
       quantised = "${model.quantised}";
       accuracy = "${model.accuracy}";
+      # A file; the others are folders.
+      golden = "${model.golden}";
     };
     inherit builders;
   };

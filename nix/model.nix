@@ -38,9 +38,10 @@ let
     ] else null;
   quantised = stage "quantise" ([ "--model" "${prepared}/prepared.onnx" ]
     ++ (if static then [ "--ranges" lockFile ] else [ ]));
+  golden = data spec.golden.data;
   accuracy = stage "check" [
     "--float" "${float}/model.onnx"
     "--quantised" "${quantised}/model.onnx"
-    "--data" (data spec.golden.data)
+    "--data" golden
   ];
-in { inherit float prepared ranges quantised accuracy; }
+in { inherit float prepared ranges quantised golden accuracy; }

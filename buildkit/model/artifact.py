@@ -44,6 +44,7 @@ class Prepared:
         report: what was quantised, and how.
         accuracy: samples, and percent of them right, float and quantised; ``answers``: whether
             they are the same on every CPU, and what computes in float32.
+        golden: descriptor of the data that it was checked with.
         data_digest: ``sha256:`` over everything that the model learned or was calibrated from.
     """
 
@@ -52,6 +53,7 @@ class Prepared:
     signature: Mapping[str, Any]
     report: Mapping[str, Any]
     accuracy: Mapping[str, Any]
+    golden: Descriptor
     data_digest: str
 
 
@@ -89,6 +91,8 @@ def card(recipe: Recipe, lock: Lock, target: Target, prepared: Prepared) -> dict
         "quantized": dict(prepared.report),
         "accuracy": {key: value for key, value in prepared.accuracy.items() if key != "answers"},
         "answers": dict(prepared.accuracy["answers"]),
+        # By which a device knows the data that it is tested with.
+        "golden": {"digest": prepared.golden.digest, "size": prepared.golden.size},
         "runtime": {
             "target": target.name,
             "platform": target.platform,

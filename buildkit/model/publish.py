@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from buildkit import canonical, digests, media
 from buildkit.model import artifact, golden
+from buildkit.records import Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
     from buildkit.lock.types import Lock
     from buildkit.recipe.types import Recipe
-    from buildkit.records import Descriptor
     from buildkit.store import Store
 
 
@@ -30,7 +30,8 @@ def read(folders: Mapping[str, Path], lock: Lock) -> tuple[artifact.Prepared, Pa
     """What the stages left, and the quantised file.
 
     Args:
-        folders: stage (``float``, ``quantised``, ``accuracy``) → its output folder.
+        folders: stage (``float``, ``quantised``, ``accuracy``) → its output folder; ``golden`` →
+            the golden data, a file.
         lock: names the data, and how many golden inputs the models got right.
 
     Raises:
@@ -51,6 +52,11 @@ def read(folders: Mapping[str, Path], lock: Lock) -> tuple[artifact.Prepared, Pa
         signature=document("float", "signature.json"),
         report=document("quantised", "report.json"),
         accuracy=golden.replay(document("accuracy", "accuracy.json"), lock.model.golden),
+        golden=Descriptor(
+            media_type=media.DATASET,
+            digest=digests.of_file(folders["golden"]),
+            size=folders["golden"].stat().st_size,
+        ),
         data_digest=digests.of_bytes(canonical.dump(data)),
     )
     return prepared, file
@@ -63,10 +69,11 @@ def put(
     lock: Lock,
     prepared: artifact.Prepared,
     file: Path,
+    golden_file: Path,
     lock_digest: str,
     epoch: int,
 ) -> Variants:
-    """Put one manifest per target and the index of them all; tags nothing."""
+    """Put one manifest per target and the index of them all, and the golden data; tags nothing."""
     weight = store.put_file(file, artifact.WEIGHT, digest=prepared.digest)
     models = []
     for target in recipe.targets:
@@ -79,4 +86,7 @@ def put(
         manifest = artifact.manifest(config, weight, card, notes)
         models.append((store.put_json(manifest, media.MANIFEST), target.name))
     index = artifact.index(models, artifact.shared_notes(notes))
-    return Variants(index=store.put_json(index, media.INDEX), models=tuple(models))
+    top = store.put_json(index, media.INDEX)
+    data = store.put_file(golden_file, media.DATASET, digest=prepared.golden.digest)
+    store.attach(top, media.GOLDEN, [data])
+    return Variants(index=top, models=tuple(models))

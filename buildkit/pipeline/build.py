@@ -213,6 +213,7 @@ def _models(
         lock=plan.lock,
         prepared=prepared,
         file=file,
+        golden_file=folders["golden"],
         lock_digest=plan.lock_digest,
         epoch=plan.project.epoch,
     )
