@@ -15,16 +15,19 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
 from buildkit import scratch
+from buildkit.conversation import Conversation
 from buildkit.errors import DeadlineError, ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
 _TAIL_LINES = 25
 _PATIENCE = 5.0
+_MOST_UNREAD = 64 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,27 +95,14 @@ def run(
     words = tuple(str(word) for word in argv)
     home = scratch.session()
     with tempfile.TemporaryFile(dir=home) as out, tempfile.TemporaryFile(dir=home) as err:
-        try:
-            process = subprocess.Popen(
-                tied(words, env),
-                cwd=cwd,
-                env=None if env is None else {**os.environ, **env},
-                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-            )
-        except FileNotFoundError as error:
-            if cwd is not None and not cwd.is_dir():
-                msg = f"{words[0]}: cannot be started in {cwd}: there is no such folder"
-                raise ToolError(msg) from error
-            msg = f"{words[0]}: no such program"
-            raise ToolError(
-                msg, "run `python -m buildkit doctor` to see what is missing"
-            ) from error
-        except OSError as error:
-            msg = f"{words[0]}: cannot be started: {error.strerror}"
-            raise ToolError(msg) from error
+        process = _started(
+            words,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=out,
+            stderr=err,
+        )
         try:
             process.communicate(stdin, timeout=deadline)
         except subprocess.TimeoutExpired as error:
@@ -133,6 +123,90 @@ def run(
     if check and result.code != 0:
         raise ToolError(failure(result))
     return result
+
+
+def _started(
+    words: tuple[str, ...],
+    *,
+    cwd: Path | None,
+    env: Mapping[str, str] | None,
+    stdin: int,
+    stdout: int | IO[bytes],
+    stderr: int | IO[bytes],
+) -> subprocess.Popen[bytes]:
+    """A program in a process group of its own; what keeps it from starting, in our words."""
+    try:
+        return subprocess.Popen(
+            tied(words, env),
+            cwd=cwd,
+            env=None if env is None else {**os.environ, **env},
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        if cwd is not None and not cwd.is_dir():
+            msg = f"{words[0]}: cannot be started in {cwd}: there is no such folder"
+            raise ToolError(msg) from error
+        msg = f"{words[0]}: no such program"
+        raise ToolError(msg, "run `python -m buildkit doctor` to see what is missing") from error
+    except OSError as error:
+        msg = f"{words[0]}: cannot be started: {error.strerror}"
+        raise ToolError(msg) from error
+
+
+class Talker(Protocol):
+    """Starts one program to speak with."""
+
+    def __call__(
+        self,
+        argv: Sequence[str | Path],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        limit: int = _MOST_UNREAD,
+    ) -> AbstractContextManager[Conversation]:
+        """Start `argv`; it ends with the block.
+
+        Args:
+            argv: program and arguments; never passed through a shell.
+            cwd: folder to start in.
+            env: variables added to (or replacing) this process's own.
+            limit: bytes that a line, and all output that nobody has read yet, may have.
+
+        Raises:
+            ToolError: the program is missing or cannot be started.
+        """
+        ...
+
+
+@contextmanager
+def talk(
+    argv: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    limit: int = _MOST_UNREAD,
+) -> Iterator[Conversation]:
+    """The `Talker` for real programs; each gets a process group of its own, ended with it."""
+    words = tuple(str(word) for word in argv)
+    pipe = subprocess.PIPE
+    process = _started(words, cwd=cwd, env=env, stdin=pipe, stdout=pipe, stderr=pipe)
+    pipes = [each for each in (process.stdin, process.stdout, process.stderr) if each is not None]
+    try:
+        conversation = Conversation(
+            words[0], pipes, limit=limit, status=process.poll, end=lambda: _end(process)
+        )
+        yield conversation
+    finally:
+        try:
+            if process.poll() is None:
+                _end(process)
+        finally:
+            for each in pipes:
+                with suppress(OSError):
+                    each.close()
 
 
 def tied(words: Sequence[str], env: Mapping[str, str] | None = None) -> tuple[str, ...]:

@@ -55,6 +55,7 @@ _ALL = (
     ),
     Tool(name="apt-cache", package="apt", lowest=(2, 6), reason="tells a package's hash"),
     Tool(name="git", package="git", lowest=(2, 30), reason="tells commit and time for the labels"),
+    Tool(name="ssh", package="openssh-client", reason="reaches devices"),
     Tool(
         name="diffoscope",
         package="diffoscope-minimal",

@@ -34,10 +34,13 @@ COMMANDS = {
     "evidence": "list what is said about an artifact, or print one piece of it",
     "keys": "list, make, rotate, retire, export or import the keys that sign",
     "verify": "hold an artifact and all that is said about it against a policy",
+    "device": "enrol a board, ask it, or forget it",
+    "smoke": "run an image and its model on devices, and judge what they measure",
     "show": "list a store, or one artifact with all that hangs on it",
     "why": "say why two artifacts, or two locks, differ",
     "gc": "delete what nothing in a store refers to",
     "engine": "start, stop or look at the pinned BuildKit engine",
+    "standin": "start, stop or disturb an emulated board, for whoever has none",
     "doctor": "say what this machine has and lacks",
 }
 

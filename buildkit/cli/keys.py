@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from buildkit.evidence.keys import PublicKey
 
 _NOTES = """\
-The keys that builds sign with, and those of others that `verify` trusts. The first build makes
-one. The folder is $EDGE_BUILDKIT_KEYS, else edge-buildkit/keys below $XDG_CONFIG_HOME or
-~/.config; back it up. New keys are encrypted when $EDGE_BUILDKIT_KEY_PASSPHRASE is set, or with
---passphrase.
+The keys that builds sign with, those of others that `verify` trusts, and those of devices, which
+vouch for test results and nothing else. The first build makes one. The folder is
+$EDGE_BUILDKIT_KEYS, else edge-buildkit/keys below $XDG_CONFIG_HOME or ~/.config; back it up. New
+keys are encrypted when $EDGE_BUILDKIT_KEY_PASSPHRASE is set, or with --passphrase.
 
 examples:
   python -m buildkit keys
@@ -29,6 +29,7 @@ examples:
   python -m buildkit keys rotate
   python -m buildkit keys retire 3f2a9c41
   python -m buildkit keys import team.pub
+  python -m buildkit keys import --device shelf-1.pub
 """
 
 
@@ -59,7 +60,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     bring = actions.add_parser("import", help="trust somebody else's public key")
     bring.add_argument("file", type=Path, help="public key in PEM")
     bring.add_argument("--name", help="default: the file's name without its ending")
-    remove = actions.add_parser("remove", help="forget a key that is imported or retired")
+    bring.add_argument(
+        "--device", action="store_true", help="it is a board's: its word counts for test results"
+    )
+    remove = actions.add_parser("remove", help="forget a key of others, or one that is retired")
     for action in (retire, remove):
         action.add_argument("key", help="id, at least 4 of its first digits, or name")
     export.add_argument("key", nargs="?", default=DEFAULT_NAME, help=f"default: {DEFAULT_NAME}")
@@ -88,6 +92,8 @@ def run(options: argparse.Namespace) -> int:
         "import": "trusted from now on:",
         "remove": "forgotten:",
     }[action]
+    if action == "import" and options.device:
+        done = "trusted for test results from now on:"
     print(render.plain(f"{done} key {key.id} ({key.name}, {key.algorithm})"))
     return 0
 
@@ -107,7 +113,8 @@ def _changed(action: str, folder: Path, options: argparse.Namespace) -> PublicKe
             passphrase=passphrases.choose(ask=options.passphrase),
         )
     if action == "import":
-        return change.add(folder, _file(options.file), options.name or options.file.stem, epoch=now)
+        add = change.add_device if options.device else change.add
+        return add(folder, _file(options.file), options.name or options.file.stem, epoch=now)
     if action == "retire":
         return change.retire(folder, options.key, epoch=now)
     return change.remove(folder, options.key)

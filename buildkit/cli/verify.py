@@ -31,10 +31,12 @@ decided (no such artifact, no such policy, a store that cannot be read)
 _REMEDIES = {
     "blob-missing": "copy the artifact again, with all that hangs on it",
     "blob-digest": "copy the artifact again from where it is whole, or build it again",
-    "signer-unknown": "if you know whose it is: `python -m buildkit keys import`, or a policy",
+    "signer-unknown": "if you know whose it is: `python -m buildkit keys import`, with --device "
+    "for a board's; or a policy",
     "signer-retired": "let a key in use sign again: `python -m buildkit sign`",
     "trust-expired": "get the trust root again from its owner, and write the day into the policy",
     "evidence-missing": "sign it: `python -m buildkit sign`, or build it again",
+    "smoke": "let it run on such a device: `python -m buildkit smoke`",
 }
 
 
@@ -88,6 +90,7 @@ def _show(report: Report) -> None:
         f"{report.packages} packages in SBOMs, {report.materials} materials; "
         f"policy {render.plain(report.policy)}"
     )
+    _show_tests(report)
     signers = sorted(
         {who for each in report.artifacts for all_ in each.evidence.values() for who in all_}
     )
@@ -105,3 +108,25 @@ def _show(report: Report) -> None:
     else:
         count = len(report.findings)
         print(f"refused: {count} finding{'s' if count != 1 else ''}")
+
+
+def _show_tests(report: Report) -> None:
+    """Test results and verdicts, the newest last, and the devices that count."""
+    if report.tests:
+        rows = [("test", "target", "result", "time", "signed by")]
+        rows += [
+            (
+                each.kind,
+                f"{each.target} ({each.mark})" if each.mark else each.target,
+                each.result,
+                each.time,
+                ", ".join(each.signers),
+            )
+            for each in report.tests
+        ]
+        print()
+        print(render.table(rows))
+        print()
+    for target, keys in report.devices.items():
+        count = f"{len(keys)} device{'s' if len(keys) != 1 else ''}"
+        print(render.plain(f"passed on {count} of target {target} {' '.join(keys)}".rstrip()))

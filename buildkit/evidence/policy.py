@@ -91,6 +91,11 @@ def _check(values: Mapping[str, Any], notes: Notes) -> None:
     who = [*(rebuilders.get("keys") or ()), *(rebuilders.get("identities") or ())]
     if who and rebuilders.get("needed") == 0:
         notes.add(("rebuilders",), "names rebuilders and needs none", "write needed = 1")
+    smoke = values.get("smoke", {})
+    if smoke.get("devices") and not smoke.get("targets", True):
+        notes.add(("smoke", "devices"), "of no target", 'write targets = ["pi5"]')
+    if smoke.get("targets") and smoke.get("devices") == 0:
+        notes.add(("smoke",), "names targets and asks for no devices", "write devices = 1")
     if values.get("builder", {}).get("ids") and "provenance" not in (
         values.get("require", {}).get("evidence") or ()
     ):

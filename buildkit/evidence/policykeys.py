@@ -20,9 +20,10 @@ from buildkit.evidence.policytypes import (
     Materials,
     Rebuilders,
     Require,
+    Smoke,
     Trust,
 )
-from buildkit.recipe import forms
+from buildkit.recipe import TARGETS, forms
 from buildkit.recipe.forms import Form
 from buildkit.recipe.kinds import Choice, Flag, Many, Number, RelativePath, Text
 from buildkit.recipe.notes import shown
@@ -255,6 +256,35 @@ TABLES = {
                 about="names of recipes",
                 item=Text(about="a name", form=forms.NAME, example="digits"),
             )
+        },
+    ),
+    "smoke": Table(
+        about="on what it must have run",
+        record=Smoke,
+        absent="defaults",
+        keys={
+            "targets": Many(
+                about="kinds of device, on each of which it must have passed",
+                item=Choice(about="a target", options=tuple(TARGETS), example="pi5"),
+            ),
+            "devices": Number(
+                about="how many devices of each target; 0 asks for none",
+                low=0,
+                high=1000,
+                example=1,
+                whole=True,
+            ),
+            "days": Number(
+                about="days that a verdict may be old", low=1, high=3650, example=30, whole=True
+            ),
+            "keys": _keys("files of devices' public keys (PEM); by default those of the key ring"),
+            "standins": Flag(about="count runs on stand-ins", example=False),
+            "countersigned": Flag(
+                about="a trusted signer must have signed the same test result", example=True
+            ),
+            "fail_blocks": Flag(
+                about="a verdict FAIL takes away what passed before it", example=True
+            ),
         },
     ),
     "accept": Table(

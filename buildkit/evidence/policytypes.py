@@ -130,6 +130,29 @@ class Accept:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Smoke:
+    """On what it must have run before, and how that is to be known.
+
+    Attributes:
+        targets: kinds of device, all of which must hold.
+        devices: distinct device keys of each target; 0 does not ask.
+        days: that a verdict may be old.
+        keys: files of public keys of devices; those of the user's key ring when empty.
+        standins: whether runs on stand-ins count.
+        countersigned: whether a trusted signer must have signed the same test result.
+        fail_blocks: whether a verdict FAIL takes away what passed before it.
+    """
+
+    targets: tuple[str, ...] = ()
+    devices: int = 0
+    days: int = 30
+    keys: tuple[str, ...] = ()
+    standins: bool = False
+    countersigned: bool = True
+    fail_blocks: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Policy:
     """A policy without mistakes; without arguments, the one that is built in.
 
@@ -146,4 +169,5 @@ class Policy:
     materials: Materials = field(default_factory=Materials)
     builder: Builder = field(default_factory=Builder)
     recipe: Made = field(default_factory=Made)
+    smoke: Smoke = field(default_factory=Smoke)
     accept: Accept = field(default_factory=Accept)

@@ -56,3 +56,5 @@ class Reason(StrEnum):
     """Model and image do not belong together."""
     NAME = "name"
     """A name or a path that leads elsewhere."""
+    SMOKE = "smoke"
+    """Too few devices passed, too long ago, or not as the policy asks for."""

@@ -69,6 +69,10 @@ class Rules:
         memory_limit: bytes that the container may use.
         deadline_s: of one run.
         governor: of the CPU's frequency during the run; empty leaves it alone.
+        target: kind of device that it ran on; any when empty.
+        machine: of that kind, as the kernel says it (``aarch64``); any when empty.
+        board: what the board's model name must hold; any when empty.
+        tells_throttling: such a board says whether it throttles, so it must be known.
     """
 
     profile: str = "smoke"
@@ -93,6 +97,10 @@ class Rules:
     memory_limit: int = 1 << 30
     deadline_s: int = 900
     governor: str = "performance"
+    target: str = ""
+    machine: str = ""
+    board: str = ""
+    tells_throttling: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from buildkit.recipe.editor import schema
 from buildkit.recipe.keys import SCHEMA_VERSION
-from buildkit.recipe.parse import load
+from buildkit.recipe.parse import limits_of, load
 from buildkit.recipe.starter import template
 from buildkit.recipe.targets import TARGETS
 from buildkit.recipe.types import (
@@ -28,6 +28,7 @@ from buildkit.recipe.types import (
     PythonSpec,
     Quantization,
     Recipe,
+    SmokeSpec,
     Source,
     Target,
     TrainSource,
@@ -51,9 +52,11 @@ __all__ = [
     "PythonSpec",
     "Quantization",
     "Recipe",
+    "SmokeSpec",
     "Source",
     "Target",
     "TrainSource",
+    "limits_of",
     "load",
     "schema",
     "template",

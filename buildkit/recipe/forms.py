@@ -137,6 +137,11 @@ DIGEST = Form(
     "a digest: `sha256:` and 64 lower-case hexadecimal digits",
     "write the model's digest as `show` prints it",
 )
+PROVIDER = Form(
+    r"[A-Z][A-Za-z0-9]{0,60}ExecutionProvider",
+    "the name of an execution provider of ONNX Runtime",
+    'write one that `onnxruntime.get_available_providers()` knows, such as "CPUExecutionProvider"',
+)
 PATH = Form(
     r"(?!/)[^\u0000-\u001f\u007f\\]{1,400}",
     "a relative path with `/` between folders",

@@ -9,6 +9,7 @@ from typing import Final, get_args
 
 from buildkit.recipe import forms
 from buildkit.recipe.kinds import Choice, Flag, Many, Number, RelativePath, Text
+from buildkit.recipe.smoke import SMOKE
 from buildkit.recipe.table import Table
 from buildkit.recipe.targets import TARGETS
 from buildkit.recipe.types import (
@@ -347,6 +348,7 @@ RECIPE: Final = Table(
         ),
         "image": _IMAGE,
         "model": _MODEL,
+        "smoke": SMOKE,
     },
 )
 """The whole document."""

@@ -23,6 +23,7 @@ from buildkit.recipe.types import (
     PrepareSpec,
     PythonSpec,
     Recipe,
+    SmokeSpec,
 )
 
 if TYPE_CHECKING:
@@ -70,8 +71,33 @@ def load(file: Path) -> Recipe:
     return _recipe(folder / file.name, settled(RECIPE, values))
 
 
+def limits_of(data: bytes, name: str) -> SmokeSpec:
+    """The limits in a recipe that was kept, without the files that it names.
+
+    Args:
+        data: bytes of the recipe.
+        name: what to call it in a message.
+
+    Raises:
+        RecipeError: it has mistakes, or is from a newer version: all of them.
+        InputError: it is not text.
+    """
+    text = text_of(data, name, remedy="name the recipe's own file instead")
+    document, problem = parse(text)
+    if problem := problem or newer(document, text, SCHEMA_VERSION, remedy=_NEWER):
+        raise RecipeError(name, (problem,))
+    notes = Notes(text, document)
+    values = Reader(RECIPE, notes).read(document)
+    if problems := notes.problems():
+        raise RecipeError(name, problems)
+    return _smoke(settled(RECIPE, values).get("smoke", {}))
+
+
 def _recipe(file: Path, values: dict[str, Any]) -> Recipe:
     """The record of a document without mistakes."""
+    # Limits say what is good enough, not what to build: without them, so that a tighter one gives
+    # neither another digest nor another lock.
+    smoke = values.pop("smoke", {})
     image, model = values["image"], values["model"]
     name = next(name for name in SOURCES if name in model)
     calibration = model.get("calibration")
@@ -82,6 +108,7 @@ def _recipe(file: Path, values: dict[str, Any]) -> Recipe:
     return Recipe(
         **plain | {"targets": tuple(TARGETS[target] for target in values["targets"])},
         file=file,
+        smoke=_smoke(smoke),
         digest=digests.of_bytes(said),
         document=canonical.load(said),
         image=ImageSpec(
@@ -100,3 +127,9 @@ def _recipe(file: Path, values: dict[str, Any]) -> Recipe:
             ),
         ),
     )
+
+
+def _smoke(values: dict[str, Any]) -> SmokeSpec:
+    targets = values.get("targets", {})
+    plain = {key: value for key, value in values.items() if key != "targets"}
+    return SmokeSpec(**plain, targets={name: SmokeSpec(**own) for name, own in targets.items()})

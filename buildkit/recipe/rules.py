@@ -16,6 +16,8 @@ from buildkit.recipe.notes import shown
 from buildkit.recipe.targets import TARGETS
 from buildkit.recipe.types import MADE_BY_TRAINING
 
+CPU: Final = "CPUExecutionProvider"
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -113,6 +115,27 @@ def _trained_data_has_script(values: Values, notes: Notes) -> None:
             notes.add(("model", table, "data"), message, remedy)
 
 
+def _smoke_target_is_named(values: Values, notes: Notes) -> None:
+    targets = values.get("targets", (None,))
+    for name in _find(values, "smoke", "targets") or ():
+        if name not in targets and None not in targets:
+            message = f'"{name}" is not among the targets of this recipe'
+            remedy = f'add "{name}" to targets, or remove the table'
+            notes.add(("smoke", "targets", name), message, remedy)
+
+
+def _share_has_accelerator(values: Values, notes: Notes) -> None:
+    general = _find(values, "smoke") or {}
+    own = (_find(values, "smoke", "targets") or {}).items()
+    tables = [(("smoke",), general), *((("smoke", "targets", name), one) for name, one in own)]
+    for path, table in tables:
+        providers = table.get("providers") or general.get("providers") or ()
+        if table.get("min_on_accelerator") and set(providers) <= {CPU, None}:
+            message = "needs an accelerator, and only the CPU is asked for"
+            remedy = "name its execution provider in providers, or remove the key"
+            notes.add((*path, "min_on_accelerator"), message, remedy)
+
+
 RULES: Final[tuple[Rule, ...]] = (
     _target_has_platform,
     _python_is_debians,
@@ -121,6 +144,8 @@ RULES: Final[tuple[Rule, ...]] = (
     _calibration_is_for_static,
     _percentile_has_method,
     _trained_data_has_script,
+    _smoke_target_is_named,
+    _share_has_accelerator,
 )
 """The rules that need no file."""
 

@@ -104,6 +104,36 @@ max_drop = 0.5 # of top-1 accuracy, in percentage points
 # limitations = ["only tried on dark ink"]
 # tradeoffs = ["int8: a quarter of the size, less exact"]
 # ethical = ["a wrong reading goes unnoticed: low scores are shown to a person"]
+
+# When the test on a device passes (docs/gate.md). Limits change neither image nor model, so a new
+# one needs no new lock. What is not said here is the target's.
+[smoke]
+min_accuracy = 95 # percent of the golden inputs
+# max_accuracy_change = 0.5 # percentage points fewer than at the build
+# profile = "smoke" # or "quick", or "release" for what ships
+# max_load_ms = 500 # cold load
+# max_first_ms = 50 # first inference
+# max_p50_ms = 8 # warm latency; a stand-in's times are shown and not judged
+# max_p95_ms = 10 # its upper 99 % confidence bound
+# max_p99_ms = 15
+# min_throughput = 100 # inferences a second
+# max_memory_mib = 200 # peak of the process
+# max_slower = 5 # percent above the baseline
+# max_larger = 10 # percent of memory above the baseline
+# min_samples = 90 # timed inferences
+# max_temperature_c = 80
+# page_bytes = 16384
+# governor = "performance"
+# attempts = 3 # until one is not inconclusive
+# deadline_s = 900
+# memory_limit_mib = 1024 # of the container
+# threads = 0 # of one operator; 0: ONNX Runtime chooses
+# providers = ["CPUExecutionProvider"]
+# min_on_accelerator = 90 # percent of the nodes; needs one in providers
+
+# What is otherwise on one target.
+# [smoke.targets.pi5]
+# [smoke.targets.amd64]
 """
 
 

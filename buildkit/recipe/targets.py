@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from buildkit.recipe.types import Target
 
@@ -11,6 +11,24 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MIB = 1 << 20
+
+
+class _Board(TypedDict):
+    board: str
+    page_bytes: int
+    max_temperature_c: float
+    governor: str
+    tells_throttling: bool
+
+
+_PI5: _Board = {
+    "board": "Raspberry Pi 5",
+    "page_bytes": 16384,
+    # Where it begins to throttle.
+    "max_temperature_c": 80,
+    "governor": "performance",
+    "tells_throttling": True,
+}
 
 _ROWS = (
     Target(
@@ -22,6 +40,7 @@ _ROWS = (
         max_batch=8,
         memory_limit=1024 * _MIB,
         kernel="6.6",
+        **_PI5,
     ),
     Target(
         name="amd64",
@@ -44,6 +63,7 @@ _ROWS = (
         kernel="6.6",
         firmware="HailoRT 4.x: driver, library and device firmware of one version; PCIe Gen 3",
         vendor_tool="the Hailo Dataflow Compiler 3.x",
+        **_PI5,
     ),
     Target(
         name="pi5-hailo10h",
@@ -56,6 +76,7 @@ _ROWS = (
         kernel="6.12",
         firmware="HailoRT 5.x: driver, library and device firmware of one version; PCIe Gen 3",
         vendor_tool="the Hailo Dataflow Compiler 5.x",
+        **_PI5,
     ),
     Target(
         name="jetson-nano",

@@ -6,7 +6,7 @@ reads a file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Quantization = Literal["none", "dynamic-int8", "static-int8", "int4-weights"]
 CalibrationMethod = Literal["minmax", "percentile"]
 Fusion = Literal["none", "basic", "extended"]
+Profile = Literal["quick", "smoke", "release"]
 
 MADE_BY_TRAINING = "train:"
 
@@ -206,6 +207,73 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SmokeSpec:
+    """How the smoke test on a device runs, and its limits; ``None`` where the recipe is silent.
+
+    Not part of the recipe's digest: a tighter limit does not change what is built.
+
+    Attributes:
+        profile: how long it runs.
+        providers: execution providers asked for, most wanted first.
+        threads: of one operator; 0 lets ONNX Runtime choose.
+        max_load_ms: cold load.
+        max_first_ms: first inference.
+        max_p50_ms: warm latency, median.
+        max_p95_ms: upper 99 % confidence bound of the 95th percentile.
+        max_p99_ms: 99th percentile.
+        min_throughput: inferences a second.
+        max_memory_mib: peak memory of the process.
+        min_accuracy: percent of the golden inputs.
+        max_accuracy_change: percentage points that a device may get fewer right than the build.
+        min_samples: timed inferences of one run.
+        min_on_accelerator: percent of the nodes that ran on an accelerator.
+        max_temperature_c: of the CPU, at any reading.
+        page_bytes: memory page that the kernel must have.
+        max_slower: percent that p50 and p95 may be above the baseline's.
+        max_larger: percent that peak memory may be above the baseline's.
+        attempts: runs at most, until one is not inconclusive.
+        memory_limit_mib: what the container may use.
+        deadline_s: of one run.
+        governor: of the CPU's frequency during the run; empty leaves it alone.
+        targets: what is otherwise for one target, by its name; they have no `targets`.
+    """
+
+    profile: Profile | None = None
+    providers: tuple[str, ...] | None = None
+    threads: int | None = None
+    max_load_ms: float | None = None
+    max_first_ms: float | None = None
+    max_p50_ms: float | None = None
+    max_p95_ms: float | None = None
+    max_p99_ms: float | None = None
+    min_throughput: float | None = None
+    max_memory_mib: int | None = None
+    min_accuracy: float | None = None
+    max_accuracy_change: float | None = None
+    min_samples: int | None = None
+    min_on_accelerator: float | None = None
+    max_temperature_c: float | None = None
+    page_bytes: int | None = None
+    max_slower: float | None = None
+    max_larger: float | None = None
+    attempts: int | None = None
+    memory_limit_mib: int | None = None
+    deadline_s: int | None = None
+    governor: str | None = None
+    targets: Mapping[str, SmokeSpec] = field(default_factory=dict)
+
+    def of(self, target: str) -> SmokeSpec:
+        """What holds for one target: its own words, else those for all."""
+        own = self.targets.get(target)
+        return replace(self if own is None else _over(self, own), targets={})
+
+
+def _over(general: SmokeSpec, own: SmokeSpec) -> SmokeSpec:
+    said = {each.name: getattr(own, each.name) for each in fields(own) if each.name != "targets"}
+    return replace(general, **{name: value for name, value in said.items() if value is not None})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
     """A kind of device.
 
@@ -220,6 +288,11 @@ class Target:
         kernel: lowest kernel release, or empty.
         firmware: what it asks of firmware and driver, for people; or empty.
         vendor_tool: what is needed to compile for it and is not here; empty when nothing is.
+        board: what the model name of every such board holds; empty for any board.
+        page_bytes: memory page of its kernel; any when ``None``.
+        max_temperature_c: of the CPU, above which a smoke test does not count; any when ``None``.
+        governor: of the CPU's frequency during a smoke test; empty leaves it alone.
+        tells_throttling: its firmware says whether it throttles, so it must be known.
     """
 
     name: str
@@ -232,6 +305,11 @@ class Target:
     kernel: str = ""
     firmware: str = ""
     vendor_tool: str = ""
+    board: str = ""
+    page_bytes: int | None = None
+    max_temperature_c: float | None = None
+    governor: str = ""
+    tells_throttling: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -241,7 +319,8 @@ class Recipe:
     Attributes:
         file: absolute path of ``recipe.toml``.
         digest: ``sha256:`` of the canonical JSON of `document`; comments do not count.
-        document: what it says, as parsed, with defaults filled in.
+        document: what it says of the artifacts, as parsed, with defaults filled in: all but
+            `smoke`.
         name: lower-case letters, digits, ``-``; also the artifact's name.
         version: of the artifact (``1.0.0``).
         platforms: sorted, at least one.
@@ -251,6 +330,7 @@ class Recipe:
         description: one line for people; may be empty.
         license: SPDX expression of the app; may be empty.
         source: where people find the source code (a URL); may be empty.
+        smoke: limits for the test on a device; counts neither for `digest` nor for the lock.
     """
 
     file: Path
@@ -267,6 +347,7 @@ class Recipe:
     description: str = ""
     license: str = ""
     source: str = ""
+    smoke: SmokeSpec = field(default_factory=SmokeSpec)
 
     @property
     def folder(self) -> Path:

@@ -72,7 +72,7 @@ def test_the_wheel_has_the_code_and_what_nix_needs_and_nothing_else(wheel: Path)
     listed = subprocess.run(
         [
             *("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--"),
-            *("buildkit", "nix", "recipes/digits"),
+            *("buildkit", "device-smoke", "nix", "recipes/digits"),
         ],
         cwd=ROOT,
         check=True,
@@ -103,6 +103,7 @@ def test_the_wheels_metadata_is_right(wheel: Path) -> None:
     asked = [each for each in metadata.get_all("Requires-Dist", []) if "extra ==" not in each]
     assert {each.split(">=")[0] for each in asked} == {
         "cryptography",
+        "docker",
         "onnx",
         "python-on-whales",
         "sigstore",

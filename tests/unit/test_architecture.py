@@ -24,7 +24,10 @@ PACKAGE = ROOT / "buildkit"
 
 # A room imports from lower floors only. A new room needs a floor here.
 FLOORS = (
-    ("errors", "digests", "canonical", "media", "records", "run", "scratch", "tools", "assets"),
+    (
+        *("errors", "digests", "canonical", "media", "records", "run", "conversation", "scratch"),
+        *("tools", "assets"),
+    ),
     ("recipe", "lock", "store"),
     ("evidence",),
     ("nix", "engine", "model", "image", "doctor", "why", "device", "gate", "standin"),

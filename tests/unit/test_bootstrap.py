@@ -99,7 +99,7 @@ def pins(level: str) -> dict[str, list[str]]:
 
 def test_tests_run_with_the_versions_that_users_get() -> None:
     run_pins, dev_pins = pins("run"), pins("dev")
-    assert {"onnx", "python-on-whales", "tomli"} <= run_pins.keys()
+    assert {"docker", "onnx", "python-on-whales", "tomli"} <= run_pins.keys()
     assert {name: dev_pins.get(name) for name in run_pins} == run_pins
 
 

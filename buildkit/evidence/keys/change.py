@@ -13,6 +13,7 @@ from buildkit.evidence.keys.public import ALGORITHMS, DEFAULT_ALGORITHM, PublicK
 from buildkit.evidence.keys.ring import (
     DEFAULT_NAME,
     FOLDER_VARIABLE,
+    OF_OTHERS,
     STATE_FILE,
     KeyRing,
     checked_name,
@@ -106,7 +107,7 @@ def rotate(
         SignerError: the passphrase is missing, or the folder cannot be used.
     """
     with _alone(folder) as ring:
-        own = [key for key in ring.keys if key.name == name and key.state != "imported"]
+        own = [key for key in ring.keys if key.name == name and key.state not in OF_OTHERS]
         if not own:
             msg = f"no key of yours has the name {name!r}"
             raise InputError(msg, f"python -m buildkit keys make --name {name}")
@@ -172,8 +173,48 @@ def add(folder: Path, pem: bytes, name: str, *, epoch: int) -> PublicKey:
     return key
 
 
+def add_device(folder: Path, pem: bytes, name: str, *, epoch: int) -> PublicKey:
+    """Let a board's key vouch for test results, and for nothing else.
+
+    A board that was flashed again has another key; the one before still counts for what it saw,
+    until it is retired. So several keys may have the name of one board.
+
+    Args:
+        folder: of the ring; made when it is not there.
+        pem: see `public_key`.
+        name: of the board.
+        epoch: now, seconds since 1970.
+
+    Returns:
+        The key, with the name that it has now; one that is there already may be given another.
+
+    Raises:
+        InputError: it is no public key; it is in the ring as another kind of key, or retired; or
+            its name is that of another kind of key.
+        SignerError: the folder cannot be used.
+    """
+    checked_name(name)
+    key = public_key(pem, name, state="device", created=epoch)
+    with _alone(folder) as ring:
+        for each in ring.keys:
+            # The name of a retired board is free for the next one.
+            taken = each.name == name and each.state not in ("device", "retired")
+            if taken or (each.id == key.id and each.state != "device"):
+                msg = f"there is a key {each.id} ({each.name}, {each.state}) already"
+                remedy = "give the device another name" if taken else "let it make another key"
+                raise InputError(msg, remedy)
+        before = next((each for each in ring.keys if each.id == key.id), None)
+        if before is None:
+            _write(ring, (*ring.keys, key))
+            return key
+        renamed = dataclasses.replace(before, name=name)
+        if renamed != before:
+            _write(ring, tuple(renamed if each == before else each for each in ring.keys))
+        return renamed
+
+
 def remove(folder: Path, which: str) -> PublicKey:
-    """Forget a key that is imported or retired, and delete its private half.
+    """Forget a key that is imported, retired or a device's, and delete its private half.
 
     Raises:
         InputError: there is no such key, or it is in use.
@@ -181,7 +222,7 @@ def remove(folder: Path, which: str) -> PublicKey:
     """
     with _alone(folder) as ring:
         key = ring.find(which)
-        if key.state not in ("imported", "retired"):
+        if key.state not in (*OF_OTHERS, "retired"):
             msg = f"key {key.id} ({key.name}) is {key.state}: what it signed still counts"
             raise InputError(msg, f"python -m buildkit keys retire {key.id}")
         _write(ring, tuple(each for each in ring.keys if each != key))

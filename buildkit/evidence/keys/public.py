@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-State = Literal["active", "old", "retired", "imported"]
+State = Literal["active", "old", "retired", "imported", "device"]
 
 ECDSA_P256 = "ecdsa-p256"
 ED25519 = "ed25519"
@@ -42,7 +42,8 @@ class PublicKey:
         algorithm: one of `ALGORITHMS`.
         name: for people.
         state: ``active`` signs; ``old`` has been replaced, and its signatures still count;
-            ``retired``: they no longer do; ``imported`` is somebody else's.
+            ``retired``: they no longer do; ``imported`` is somebody else's; ``device`` is a
+            board's, which vouches for test results and nothing else.
         pem: canonical PEM.
         created: when it was made or imported, seconds since 1970; 0 outside a ring.
         retired: when it was retired; 0 when it was not.

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 FOLDER_VARIABLE = "EDGE_BUILDKIT_KEYS"
 STATE_FILE = "ring.json"
 DEFAULT_NAME = "default"
+# States of keys whose private half was never here.
+OF_OTHERS = ("imported", "device")
 
 _SCHEMA = "edge-buildkit/keys/v"
 _VERSION = 1
@@ -122,7 +124,23 @@ class KeyRing:
 
     def names(self) -> tuple[str, ...]:
         """The names of keys of one's own, those that signed in former times too."""
-        return tuple(dict.fromkeys(key.name for key in self.keys if key.state != "imported"))
+        own = (key.name for key in self.keys if key.state not in OF_OTHERS)
+        return tuple(dict.fromkeys(own))
+
+    def device(self, identity: str) -> PublicKey:
+        """The key of a board, by its whole id.
+
+        Raises:
+            InputError: no such key, or it is no device's, or was retired.
+        """
+        found = next((key for key in self.keys if key.id == identity), None)
+        if found is not None and found.state == "device":
+            return found
+        state = "not in the key ring" if found is None else f"{found.state} in the key ring"
+        msg = f"the device's key {identity} is {state}"
+        raise InputError(
+            msg, "enrol the device again, or import its key: keys import --device FILE"
+        )
 
     def find(self, which: str) -> PublicKey:
         """What a user means: an id, at least 4 of its first digits, or a name.

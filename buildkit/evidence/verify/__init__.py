@@ -68,7 +68,7 @@ def verify_ref(
         except EvidenceError as error:
             finding = Finding(reason=error.reason, digest=ref, message=error.message)
             return Report.of_nothing(ref, policy, finding)
-        return verify(source, top, policy=policy, anchors=believed, ref=ref)
+        return verify(source, top, policy=policy, anchors=believed, now=now, ref=ref)
 
 
 def _resolve(store: Store, source: Source, ref: str) -> Descriptor:

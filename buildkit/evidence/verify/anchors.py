@@ -32,24 +32,42 @@ def load(policy: Policy, folder: Path, ring: KeyRing, now: datetime) -> Anchors:
         now: with a time zone; the trust root's age is counted from there.
 
     Raises:
-        InputError: a file cannot be read, or is not what it should be.
+        InputError: a file cannot be read, or is not what it should be; a key is named as that of a
+            device and as that of a signer.
         SignerError: a key of the ring is not what the ring says.
     """
     own = {key.hint: key for key in map(_checked, ring.keys)}
     retired = {hint for hint, key in own.items() if key.state == "retired"}
-    counted = own if policy.trust.counts_own else {}
+    boards = {hint: key for hint, key in own.items() if key.state == "device"}
+    signing = {hint: key for hint, key in own.items() if hint not in boards}
+    counted = signing if policy.trust.counts_own else {}
     named = {key.hint: key for key in _read(policy.trust.keys, folder)}
     rebuilders = {key.hint: key for key in _read(policy.rebuilders.keys, folder)}
 
+    devices = {key.hint: key for key in _read(policy.smoke.keys, folder)}
+    mine = {hint: key for hint, key in own.items() if key.state in ("active", "old")}
+
     def current(found: dict[str, PublicKey]) -> dict[str, PublicKey]:
         return {hint: key for hint, key in found.items() if hint not in retired}
+
+    _refuse_both(named | rebuilders, boards | devices)
+    _refuse_both(current(counted) | mine, devices)
 
     return Anchors(
         keys=current(counted | named),
         known=own,
         rebuilders=current(rebuilders),
+        devices=current(devices if policy.smoke.keys else boards),
         certificate=_Certificates(policy, folder, now) if policy.trust.root else None,
     )
+
+
+def _refuse_both(signers: dict[str, PublicKey], devices: dict[str, PublicKey]) -> None:
+    """A board vouches for what it saw, never for what was built; nor does a signer for a board."""
+    for hint in signers.keys() & devices.keys():
+        signer, device = signers[hint], devices[hint]
+        msg = f"key {signer.id} is a signer's ({signer.name}) and a device's ({device.name})"
+        raise InputError(msg, "correct the policy: only one of them can be meant")
 
 
 class _Certificates:

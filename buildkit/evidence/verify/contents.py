@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from buildkit import media
 from buildkit.errors import EvidenceError
-from buildkit.evidence import kinds, provenance
+from buildkit.evidence import kinds, provenance, smoke
 from buildkit.evidence.reasons import Reason
 from buildkit.evidence.sbom import check as sbom
 from buildkit.evidence.verify.belong import listed
@@ -39,6 +40,11 @@ def check_said(scene: Scene, part: Part, said: Said, notebook: Notebook) -> None
             _check_subjects(scene, part, said, kind, notebook)
             if kind == kinds.PROVENANCE:
                 _check_provenance(scene, part, said, notebook)
+        elif kind == kinds.TEST_RESULT:
+            _check_test(scene, part, said, notebook)
+        elif kind == kinds.VERDICT:
+            smoke.read_verdict(said.statement, f"a verdict about {part.digest}")
+            _check_pair(scene, part, said, notebook)
         elif kind == kinds.REBUILD and not _is_identical(said):
             why = f"{said.signer} built it again, and it was different"
             notebook.add(Reason.PREDICATE, part.digest, why)
@@ -140,6 +146,46 @@ def _check_provenance(scene: Scene, part: Part, said: Said, notebook: Notebook) 
     if rest:
         why = f"made with {listed(each.name for each in rest)}, which the lock does not name"
         notebook.add(Reason.MATERIAL, part.digest, why)
+
+
+def _check_test(scene: Scene, part: Part, said: Said, notebook: Notebook) -> None:
+    what = f"a test result about {part.digest}"
+    found = smoke.read_result(said.statement, what)
+    if part.digest != (found.model if part.role == "model" else found.image):
+        notebook.add(Reason.SUBJECT, part.digest, f"{what}: image and model are exchanged")
+    _check_pair(scene, part, said, notebook)
+    named = part.note(media.MODEL_DIGEST)
+    if part.role == "platform" and found.model_index != named:
+        why = f"{what}: with model {found.model_index}, the image names {named or 'none'}"
+        notebook.add(Reason.SUBJECT, part.digest, why)
+    if scene.top.role == "image" and found.image_index != scene.top.digest:
+        why = f"{what}: as part of another image index, {found.image_index}"
+        notebook.add(Reason.SUBJECT, part.digest, why)
+    if part.role != "model":
+        return
+    if found.target != part.name:
+        why = f"{what}: tested as {found.target!r}, made for {part.name!r}"
+        notebook.add(Reason.MODEL, part.digest, why)
+    golden = part.card.get("golden")
+    if isinstance(golden, dict) and golden.get("digest") != found.golden:
+        why = f"{what}: with golden data {found.golden}, which its card does not name"
+        notebook.add(Reason.MODEL, part.digest, why)
+    if found.model_sha256 and f"sha256:{found.model_sha256}" != part.weight:
+        notebook.add(Reason.MODEL, part.digest, f"{what}: its report is of another model file")
+
+
+def _check_pair(scene: Scene, part: Part, said: Said, notebook: Notebook) -> None:
+    """Whether a test is about one image and one model, of those that are here."""
+    about = {each.digest for each in said.statement.subjects} - {part.digest}
+    known = {each.digest: each.role for each in scene.parts}
+    roles = {known.get(digest, "") for digest in about}
+    other = "model" if part.role == "platform" else "platform"
+    # Without the index above, further platforms need not be here.
+    unseen = not scene.whole or (other == "platform" and scene.top.role != "image")
+    if roles != {other} and not (unseen and roles == {""}):
+        kind = said.kind.name if said.kind is not None else "statement"
+        why = f"a {kind} about something else than this {part.role} and a {other} of its build"
+        notebook.add(Reason.SUBJECT, part.digest, why)
 
 
 def _is_identical(said: Said) -> bool:

@@ -10,7 +10,7 @@ from buildkit.errors import EvidenceError, LockError
 from buildkit.evidence import bundle as bundles
 from buildkit.evidence import kinds, provenance, referrers, statement
 from buildkit.evidence.reasons import Reason
-from buildkit.evidence.verify import belong, contents, documents
+from buildkit.evidence.verify import belong, contents, documents, tested
 from buildkit.evidence.verify.parts import Blobs, Part, PartReader, role_of
 from buildkit.evidence.verify.report import Artifact, Notebook, Report
 from buildkit.evidence.verify.signatures import Said, open_bundle
@@ -18,6 +18,7 @@ from buildkit.lock import codec
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+    from datetime import datetime
 
     from buildkit.evidence.policytypes import Policy
     from buildkit.evidence.verify.signatures import Anchors
@@ -29,10 +30,17 @@ _LARGEST_BUNDLE = 32 << 20
 _LARGEST_LOCK = 16 << 20
 _MOST_BUNDLES = 256
 _THREADS = 4
+_UNNAMED = "whom the policy does not name"
 
 
 def verify(
-    source: Source, top: Descriptor, *, policy: Policy, anchors: Anchors, ref: str = ""
+    source: Source,
+    top: Descriptor,
+    *,
+    policy: Policy,
+    anchors: Anchors,
+    now: datetime,
+    ref: str = "",
 ) -> Report:
     """Hold an image or a model, and all that is said about it, against a policy.
 
@@ -41,6 +49,7 @@ def verify(
         top: image index, platform's manifest, index of models, or model.
         policy: whose word counts, and what must be said.
         anchors: the keys and the trust root that the policy means.
+        now: with a time zone; the age of verdicts is counted from there.
         ref: the name that led here, if it was a name.
 
     Returns:
@@ -50,7 +59,7 @@ def verify(
         StoreError: something cannot be read although it is there.
     """
     with ThreadPoolExecutor(_THREADS, "verify") as pool:
-        return _Verification(source, policy, anchors, pool).run(top, ref)
+        return _Verification(source, policy, anchors, pool).run(top, ref, now)
 
 
 class _Verification:
@@ -68,12 +77,13 @@ class _Verification:
         self._hashing: dict[str, Future[int]] = {}
         self._packages = 0
 
-    def run(self, top: Descriptor, ref: str) -> Report:
+    def run(self, top: Descriptor, ref: str, now: datetime) -> Report:
         parts = self._parts(top)
         whole = not self._notebook.findings()
         self._hash()
         artifacts: list[Artifact] = []
         materials = 0
+        tests = tested.Tests()
         if parts:
             lock_digest = parts[0].note(media.LOCK_DIGEST)
             lock = self._lock(parts[0], lock_digest)
@@ -93,6 +103,7 @@ class _Verification:
             for part in parts:
                 self._check_said(scene, part, said[part.digest])
                 artifacts.append(_artifact(part, said[part.digest]))
+            tests = tested.check(scene, said, now, self._notebook)
             materials = 0 if lock is None else len(provenance.materials(lock))
             for entry, error in self._source.broken():
                 self._notebook.caught(error, entry.digest)
@@ -110,6 +121,8 @@ class _Verification:
             materials=materials,
             ignored=self._ignored.findings(),
             findings=self._notebook.findings(),
+            tests=tests.found,
+            devices=tests.devices,
         )
 
     def _parts(self, top: Descriptor) -> tuple[Part, ...]:
@@ -205,8 +218,9 @@ class _Verification:
         if said.retired:
             msg = f"{what}: signed with {said.signer}, which was retired"
             raise EvidenceError(Reason.SIGNER_RETIRED, msg)
-        if not said.trusted and not (said.rebuilds and said.kind == kinds.REBUILD):
-            msg = f"{what}: signed by {said.signer}, whom the policy does not name"
+        if not said.counts:
+            why = "which counts for test results alone" if said.device else _UNNAMED
+            msg = f"{what}: signed by {said.signer}, {why}"
             raise EvidenceError(Reason.SIGNER_UNKNOWN, msg)
         if said.kind is None:
             if said.statement.predicate_type not in self._policy.accept.predicate_types:

@@ -52,6 +52,29 @@ class Artifact:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Tested:
+    """One test result, or one verdict, that counts as said.
+
+    Attributes:
+        kind: ``test-result`` or ``verdict``.
+        subjects: digests of image and model, sorted.
+        target: kind of device; of a verdict, those of all its devices.
+        result: PASSED, WARNED or FAILED; of a verdict PASS, FAIL or INCONCLUSIVE.
+        mark: ``local`` or ``stand-in``, when it was no board; else empty.
+        time: RFC 3339, UTC: end of the run, or when it was decided.
+        signers: who says so, sorted.
+    """
+
+    kind: str
+    subjects: tuple[str, ...]
+    target: str
+    result: str
+    mark: str
+    time: str
+    signers: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """What was checked, and what was found.
 
@@ -67,6 +90,8 @@ class Report:
         materials: how many entries of the lock were held against provenance and policy.
         ignored: evidence that the policy says to pass over, by digest, and why.
         findings: why it is refused; none when it holds.
+        tests: test results and verdicts, in the order of their time.
+        devices: target that the policy asks for → ids of the device keys that count.
     """
 
     artifact: str
@@ -80,6 +105,8 @@ class Report:
     materials: int
     ignored: tuple[Finding, ...]
     findings: tuple[Finding, ...]
+    tests: tuple[Tested, ...] = ()
+    devices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of_nothing(cls, artifact: str, policy: Policy, finding: Finding) -> Report:
@@ -126,6 +153,19 @@ class Report:
                 "signatures": self.signatures,
                 "packages": self.packages,
                 "materials": self.materials,
+                "tests": [
+                    {
+                        "kind": each.kind,
+                        "subjects": list(each.subjects),
+                        "target": each.target,
+                        "result": each.result,
+                        "mark": each.mark,
+                        "time": each.time,
+                        "signers": list(each.signers),
+                    }
+                    for each in self.tests
+                ],
+                "devices": {target: list(keys) for target, keys in self.devices.items()},
             },
             "ignored": [_finding(each) for each in self.ignored],
             "findings": [_finding(each) for each in self.findings],

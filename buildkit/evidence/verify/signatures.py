@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from buildkit.errors import EvidenceError
@@ -68,6 +68,8 @@ class Anchors:
             those that the policy does not count.
         rebuilders: hint → key of whoever may say that they built it again; those of `keys` count
             when this is empty and the policy names no identities.
+        devices: hint → key of a device, whose word counts for test results and nothing else;
+            no key is here and in `keys` or `rebuilders`.
         certificate: checks a bundle with a certificate against the trust root (bundle and what to
             call it); nothing when the policy names no root.
     """
@@ -75,6 +77,7 @@ class Anchors:
     keys: Mapping[str, Key]
     known: Mapping[str, Key]
     rebuilders: Mapping[str, Key]
+    devices: Mapping[str, Key] = field(default_factory=dict)
     certificate: Callable[[Bundle, str], Named] | None = None
 
 
@@ -90,6 +93,7 @@ class Said:
         trusted: whether the signer's word counts for evidence.
         rebuilds: whether it counts for rebuilds.
         retired: whether it was a key that was retired.
+        device: id of the key of a device whose word counts for test results; else empty.
     """
 
     statement: Statement
@@ -99,6 +103,16 @@ class Said:
     trusted: bool
     rebuilds: bool
     retired: bool = False
+    device: str = ""
+
+    @property
+    def counts(self) -> bool:
+        """Whether the signer may say this kind of thing."""
+        return (
+            self.trusted
+            or (self.rebuilds and self.kind == kinds.REBUILD)
+            or (bool(self.device) and self.kind == kinds.TEST_RESULT)
+        )
 
 
 def open_bundle(data: bytes, what: str, policy: Policy, anchors: Anchors) -> Said:
@@ -115,19 +129,25 @@ def open_bundle(data: bytes, what: str, policy: Policy, anchors: Anchors) -> Sai
             checked because nobody knows the key.
     """
     found = bundles.parse(data, what)
+    device = ""
     if found.key_hint:
         key = (
             anchors.keys.get(found.key_hint)
             or anchors.rebuilders.get(found.key_hint)
+            or anchors.devices.get(found.key_hint)
             or anchors.known.get(found.key_hint)
         )
         if key is None:
             msg = f"{what}: signed with a key that neither policy nor key ring knows"
             raise EvidenceError(Reason.SIGNER_UNKNOWN, msg)
         key.verify(found.envelope.signature, found.envelope.signed())
-        signer = f"key {key.id}"
-        trusted, rebuilds = _by_key(key, anchors, policy)
         retired = key.state == "retired"
+        if key.hint in anchors.devices:
+            device, trusted, rebuilds = key.id, False, False
+        else:
+            trusted, rebuilds = _by_key(key, anchors, policy)
+        is_device = device or key.state == "device"
+        signer = f"device key {key.id}" if is_device else f"key {key.id}"
     else:
         if anchors.certificate is None:
             msg = f"{what}: signed with a certificate, and the policy names no identities"
@@ -156,6 +176,7 @@ def open_bundle(data: bytes, what: str, policy: Policy, anchors: Anchors) -> Sai
         trusted=trusted,
         rebuilds=rebuilds,
         retired=retired,
+        device=device,
     )
 
 

@@ -42,6 +42,8 @@ def example(kind: type) -> errors.BuildkitError:
         return several("a.toml", (errors.Problem(path="a", line=1, message="is wrong"),))
     if kind is errors.EvidenceError:
         return errors.EvidenceError("signature", "what happened", "what to type")
+    if kind is errors.DeviceError:
+        return errors.DeviceError("busy", "device", "what happened", "what to type")
     if kind is errors.Interrupted:
         return errors.Interrupted(signal.SIGINT)
     found: errors.BuildkitError = kind("what happened", "what to type")

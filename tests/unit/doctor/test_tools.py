@@ -20,7 +20,7 @@ def program(folder: Path, name: str, says: str) -> str:
 
 
 def test_every_program_says_what_it_is_for() -> None:
-    known = {"nix", "nix-store", "apt-get", "apt-cache", "git", "diffoscope"}
+    known = {"nix", "nix-store", "apt-get", "apt-cache", "git", "ssh", "diffoscope"}
     assert set(tools.TOOLS) == known
     for tool in tools.TOOLS.values():
         assert tool.reason

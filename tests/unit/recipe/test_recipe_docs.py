@@ -27,7 +27,8 @@ def rows(text: str) -> list[list[str]]:
 def tables(rule: dict[str, Any], path: str = "") -> list[tuple[str, dict[str, Any]]]:
     found = [(path or "At the top", rule)]
     for name, inner in rule["properties"].items():
-        if inner.get("type") == "object":
+        # Those of one target have the keys of [smoke].
+        if inner.get("type") == "object" and path != "smoke.targets":
             found += tables(inner, f"{path}.{name}".strip("."))
     return found
 
@@ -71,6 +72,17 @@ def test_every_target_is_told() -> None:
         [f"`{target.name}`", target.vendor_tool, target.firmware]
         for target in TARGETS.values()
         if target.vendor_tool
+    ] + [
+        [
+            f"`{target.name}`",
+            target.board,
+            str(target.page_bytes),
+            f"{target.max_temperature_c:g} °C",
+            target.governor,
+            "yes" if target.tells_throttling else "no",
+        ]
+        for target in TARGETS.values()
+        if target.board and target.max_temperature_c is not None
     ]
 
 

@@ -25,6 +25,7 @@ from buildkit.recipe import (
     PrepareSpec,
     PythonSpec,
     Recipe,
+    SmokeSpec,
     TrainSource,
     load,
 )
@@ -442,3 +443,41 @@ def test_values_in_the_wrong_places(folder: Path, values: list[str], random: obj
     tomli.loads("\n".join(lines))
     content = "\n".join(lines).encode()
     assert_told_well(mistakes(folder, content), content)
+
+
+LIMITS = """
+[smoke]
+profile = "release"
+max_p95_ms = 10
+min_accuracy = 95
+providers = ["HailoExecutionProvider", "CPUExecutionProvider"]
+governor = ""
+
+[smoke.targets.pi5]
+max_p95_ms = 8.5
+max_memory_mib = 256
+"""
+
+
+def test_limits_of_the_smoke_test(tmp_path: Path) -> None:
+    recipe = load(Project(tmp_path).recipe(BASE + LIMITS))
+    pi5, amd64 = recipe.smoke.of("pi5"), recipe.smoke.of("amd64")
+    assert (pi5.max_p95_ms, pi5.max_memory_mib, pi5.min_accuracy) == (8.5, 256, 95)
+    assert (amd64.max_p95_ms, amd64.max_memory_mib, amd64.min_accuracy) == (10, None, 95)
+    assert amd64.profile == "release"
+    assert amd64.providers == ("HailoExecutionProvider", "CPUExecutionProvider")
+    assert amd64.governor == ""
+    assert amd64.max_slower is None
+    assert pi5.targets == {}
+
+
+def test_limits_are_not_part_of_what_is_built(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    without = load(project.recipe(BASE))
+    limited = load(project.recipe(BASE + LIMITS))
+    tighter = load(project.recipe(BASE + LIMITS.replace("10", "9")))
+    assert without.smoke == SmokeSpec()
+    assert limited.smoke != tighter.smoke
+    assert without.digest == limited.digest == tighter.digest
+    assert without.document == limited.document == tighter.document
+    assert "smoke" not in limited.document

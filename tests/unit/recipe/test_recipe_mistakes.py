@@ -53,7 +53,92 @@ def model_file(id_: str, table: str, path: str, message: str, remedy: str) -> Ca
     return Case(id_, TRAIN, table, path, message, remedy, NO_SCRIPT)
 
 
+def smoke(id_: str, text: str, path: str, message: str, remedy: str) -> Case:
+    """A mistake in the limits."""
+    return Case(id_, "[model]\n", f"{text} #@\n[model]\n", path, message, remedy)
+
+
 CASES = [
+    # smoke
+    smoke(
+        "limit of another name",
+        "[smoke]\nmax_p96_ms = 1",
+        "smoke.max_p96_ms",
+        "is not a known key",
+        "did you mean max_p9",
+    ),
+    smoke(
+        "limit below nothing",
+        "[smoke]\nmax_p50_ms = -1",
+        "smoke.max_p50_ms",
+        "must be a number from 0 to 86400000, is -1",
+        "write a number such as 8",
+    ),
+    smoke(
+        "limit that is not a number",
+        '[smoke]\nmin_accuracy = "95"',
+        "smoke.min_accuracy",
+        'must be a number, is "95"',
+        "write a number such as 95",
+    ),
+    smoke(
+        "too few samples for a bound",
+        "[smoke]\nmin_samples = 10",
+        "smoke.min_samples",
+        "must be a whole number from 90",
+        "write a number such as 900",
+    ),
+    smoke(
+        "no attempt",
+        "[smoke]\nattempts = 0",
+        "smoke.attempts",
+        "must be a whole number from 1",
+        "write a number such as 3",
+    ),
+    smoke(
+        "profile of another name",
+        '[smoke]\nprofile = "long"',
+        "smoke.profile",
+        'must be "quick", "smoke" or "release", is "long"',
+        'write "release"',
+    ),
+    smoke(
+        "provider by its short name",
+        '[smoke]\nproviders = ["Hailo"]',
+        "smoke.providers[0]",
+        "must be the name of an execution provider",
+        "get_available_providers",
+    ),
+    smoke(
+        "share of an accelerator that is not asked for",
+        "[smoke]\nmin_on_accelerator = 90",
+        "smoke.min_on_accelerator",
+        "needs an accelerator, and only the CPU is asked for",
+        "name its execution provider",
+    ),
+    smoke(
+        "page of no kernel",
+        "[smoke]\npage_bytes = 8192",
+        "smoke.page_bytes",
+        "must be 4096, 16384 or 65536, is 8192",
+        "write 16384",
+    ),
+    smoke(
+        "limits of a target that is not known",
+        "[smoke.targets.pi6]",
+        "smoke.targets.pi6",
+        "is not a known key",
+        "did you mean pi5?",
+    ),
+    Case(
+        "limits of a target that is not named",
+        TARGETS,
+        'targets = ["amd64"]',
+        "smoke.targets.pi5",
+        '"pi5" is not among the targets of this recipe',
+        'add "pi5" to targets, or remove the table',
+        (("[model]\n", "[smoke.targets.pi5] #@\n[model]\n"),),
+    ),
     # model.considerations
     Case(
         "considerations of another name",

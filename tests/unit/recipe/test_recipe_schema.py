@@ -29,6 +29,7 @@ from buildkit.recipe import (
     PrepareSpec,
     PythonSpec,
     Recipe,
+    SmokeSpec,
     TrainSource,
     load,
     schema,
@@ -46,6 +47,8 @@ BEYOND = (
     "cannot be looked at",
     "leads out",
     "among the platforms",
+    "among the targets",
+    "needs an accelerator",
     "brings Python",
     "is also in",
     "repeats",
@@ -73,6 +76,7 @@ def test_its_keys_are_those_of_the_records() -> None:
     root = schema()
     model = root["properties"]["model"]["properties"]
     image = root["properties"]["image"]["properties"]
+    smoke = root["properties"]["smoke"]["properties"]["targets"]["properties"]
     for rule, keys in (
         (root, names(Recipe) - {"file", "digest", "document"} | {"schema"}),
         (root["properties"]["image"], names(ImageSpec)),
@@ -86,6 +90,9 @@ def test_its_keys_are_those_of_the_records() -> None:
         (model["calibration"], names(CalibrationSpec)),
         (model["golden"], names(GoldenSpec)),
         (model["considerations"], names(ConsiderationsSpec)),
+        (root["properties"]["smoke"], names(SmokeSpec)),
+        (smoke["pi5"], names(SmokeSpec) - {"targets"}),
+        (smoke["amd64"], names(SmokeSpec) - {"targets"}),
     ):
         assert set(rule["properties"]) == keys
         assert rule["additionalProperties"] is False

@@ -14,6 +14,7 @@ from buildkit.evidence import (
     kinds,
     policy,
     provenance,
+    smoke,
     statement,
     strict,
     trust,
@@ -188,6 +189,14 @@ def _trust(data: bytes) -> object:
     return trust.verify(bundle.parse(data, "fuzz"), root, "fuzz")
 
 
+def _test_result(data: bytes) -> object:
+    return smoke.read_result(statement.parse(data, "fuzz"), "fuzz")
+
+
+def _verdict(data: bytes) -> object:
+    return smoke.read_verdict(statement.parse(data, "fuzz"), "fuzz")
+
+
 # Name → (kind of corpus, who is fed).
 TARGETS: dict[str, tuple[str, Callable[[bytes], object]]] = {
     "strict": ("bundle", lambda data: strict.load(data, "fuzz")),
@@ -199,6 +208,8 @@ TARGETS: dict[str, tuple[str, Callable[[bytes], object]]] = {
     "certified": ("certified", _trust),
     "statement": ("statement", lambda data: statement.parse(data, "fuzz", older=True).payload()),
     "provenance": ("provenance", lambda data: provenance.read(_predicate(data), "fuzz")),
+    "test-result": ("test-result", _test_result),
+    "verdict": ("verdict", _verdict),
     "cyclonedx": ("cyclonedx", _bom(kinds.CYCLONEDX)),
     "spdx": ("spdx", _bom(kinds.SPDX)),
     "seen": ("seen", lambda data: seen.parse(data, "fuzz")),

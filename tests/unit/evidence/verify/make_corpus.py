@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from signed_world import make_lock, pem, put_artifacts, signed, statements
+from signed_world import Made, make_lock, pem, put_artifacts, signed, statements
+from smoke_world import judged, local, ran, silent
 
 from buildkit import canonical
 from buildkit.lock import codec
@@ -45,6 +46,21 @@ def write(kind: str, name: str, content: Any) -> None:
     (CORPUS / kind / name).write_bytes(data)
 
 
+def tests(made: Made) -> None:
+    """Test results, and verdicts about them."""
+    runs = {
+        "board": ran(made),
+        "failed": ran(made, change=silent),
+        "local": ran(made, change=local),
+    }
+    for name, each in runs.items():
+        write("test-result", f"{name}.json", each.payload())
+    for outcome in ("PASS", "FAIL"):
+        payloads = [each.payload() for each in runs.values()]
+        said = judged(made, payloads, outcome=outcome)
+        write("verdict", f"{outcome.lower()}.json", said.payload())
+
+
 def main(scratch: Path) -> None:
     """Write all of them; keys, and so signatures, are new ones each time."""
     sys.path.append(str(Path(__file__).parents[3] / "integration"))
@@ -59,6 +75,7 @@ def main(scratch: Path) -> None:
             name.replace("/", " ").replace(" ", "-") + ".json",
             signed(said[name].payload()),
         )
+    tests(made)
     write("provenance", "tiny.json", dict(said["provenance"].predicate))
     for kind in ("cyclonedx", "spdx"):
         write(kind, "image.json", dict(said[f"{kind} linux/arm64"].predicate))

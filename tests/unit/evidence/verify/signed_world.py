@@ -44,6 +44,11 @@ MODEL = "application/vnd.cncf.model.manifest.v1+json"
 TARGETS = {"pi5": "linux/arm64", "amd64": "linux/amd64"}
 EPOCH = 1767225600
 EMPTY = b"{}"
+GOLDEN = digests.of_bytes(b"golden data")
+_NAMES = (
+    *("good", "older", "retired", "friend", "stranger", "second", "ed25519"),
+    *("board", "board2"),
+)
 
 
 def _hex(text: str) -> str:
@@ -96,13 +101,15 @@ def signed(payload: bytes, name: str = "good", kind: str = PAYLOAD_TYPE) -> byte
 
 
 def ring(folder: Path) -> Path:
-    """A key ring with an active, an old, a retired and an imported key, and another active one."""
+    """A key ring with a key in every state: two that are active, and those of two devices."""
     states: Mapping[str, Any] = {
         "good": "active",
         "older": "old",
         "retired": "retired",
         "friend": "imported",
         "ed25519": "active",
+        "board": "device",
+        "board2": "device",
     }
     keys: list[PublicKey] = [
         public_key(pem(name), name, state=state, retired=int(state == "retired"))
@@ -290,6 +297,7 @@ def _put_models(
                 "version": lock.recipe["version"],
                 "file": {"name": "model.onnx", "digest": weight.digest, "size": weight.size},
                 "training": {"data_digest": data, "float_sha256": lock.model.float_sha256},
+                "golden": {"digest": GOLDEN, "size": 9},
                 "runtime": {"target": target, "platform": platform},
             },
             "application/vnd.cncf.model.weight.config.v1.raw",
@@ -687,7 +695,7 @@ class World:
         """A policy; keys can be named as ``NAME.pub``."""
         self.policy = text
         (self.root / "policy.toml").write_text("schema = 1\n" + text)
-        for name in ("good", "older", "retired", "friend", "stranger", "second", "ed25519"):
+        for name in _NAMES:
             if f"{name}.pub" in text:
                 (self.root / f"{name}.pub").write_bytes(pem(name))
 

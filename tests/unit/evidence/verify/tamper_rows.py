@@ -6,6 +6,8 @@ import tamper_manifests  # isort: skip
 import tamper_bundles  # isort: skip
 import tamper_trust  # isort: skip
 import tamper_contents  # isort: skip
+import tamper_smoke  # isort: skip
+import tamper_devices  # isort: skip
 import tamper_keyless  # isort: skip
 import tamper_controls  # isort: skip
 
@@ -15,6 +17,8 @@ GROUPS = (
     tamper_bundles,
     tamper_trust,
     tamper_contents,
+    tamper_smoke,
+    tamper_devices,
     tamper_keyless,
     tamper_controls,
 )

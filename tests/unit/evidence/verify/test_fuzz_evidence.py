@@ -20,6 +20,7 @@ import signed_world
 from fuzzing import CORPUS, TARGETS, corpus, mutated
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from smoke_world import passed
 
 from buildkit import canonical
 from buildkit.errors import BuildkitError, Fault
@@ -37,7 +38,9 @@ _MOST = 256 * 1024
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return signed_world.build(tmp_path_factory.mktemp("fuzz") / "world")
+    world = signed_world.build(tmp_path_factory.mktemp("fuzz") / "world")
+    passed(world)
+    return world
 
 
 def _feed(target: str, data: bytes) -> None:

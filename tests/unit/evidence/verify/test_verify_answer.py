@@ -12,6 +12,7 @@ import pytest
 import signed_world
 from hypothesis import given
 from hypothesis import strategies as st
+from smoke_world import key_id, local, now, passed
 
 from buildkit.cli import main
 from buildkit.errors import EvidenceError, StoreError
@@ -90,6 +91,51 @@ def test_people_see_it_as_a_table(world: World, capsys: pytest.CaptureFixture[st
         r"^evidence-missing: sha256:\w+: platform linux/arm64 has no spdx$", text, re.MULTILINE
     )
     assert text.endswith("refused: 2 findings\n")
+
+
+def test_people_see_what_was_tested(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    passed(world)
+    passed(world, "board2", outcome="FAIL", at=now() - 9)
+    world.use_policy('[smoke]\ntargets = ["pi5"]\ndevices = 1\nfail_blocks = false\n')
+    status, text = _text(world, capsys)
+    assert status == 0
+    board = key_id("board")
+    assert re.search(
+        rf"^test-result  pi5     PASSED  \S+  device key {board}, key \w", text, re.MULTILINE
+    )
+    assert re.search(r"^verdict      pi5     FAIL    \S+  key \w{16}$", text, re.MULTILINE)
+    assert f"passed on 1 device of target pi5 {board}\n" in text
+    assert f"signed by device key {board}\n" in text
+    world.use_policy('[smoke]\ntargets = ["pi5"]\ndevices = 2\n')
+    status, text = _text(world, capsys)
+    assert status == 1
+    assert "0 of 2 devices of target pi5 passed in 30 days: the verdict of " in text
+    assert " is FAIL; the verdict of " in text
+    assert " does not count: FAIL on " in text
+
+
+def test_tests_in_the_json(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    passed(world, change=local)
+    assert main(world.command()) == 0
+    checked = json.loads(capsys.readouterr().out)["checked"]
+    test, verdict = sorted(checked["tests"], key=lambda each: str(each["kind"]))
+    pair = sorted({world.made.platforms["linux/arm64"], world.made.variants["pi5"]})
+    assert test["subjects"] == verdict["subjects"] == pair
+    assert (test["result"], test["mark"], verdict["result"]) == ("PASSED", "local", "PASS")
+    assert checked["devices"] == {}
+    for part in checked["artifacts"]:
+        assert ("test-result" in part["evidence"]) == (part["digest"] in pair)
+
+
+def test_the_list_of_evidence_names_tests(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    passed(world)
+    words = ["tiny:1.0.0", "--store", str(world.root / "store")]
+    assert main(["evidence", *words]) == 0
+    listed = capsys.readouterr().out
+    assert re.search(r"^linux/arm64 +test-result ", listed, re.MULTILINE)
+    assert re.search(r"^linux/arm64 +verdict ", listed, re.MULTILINE)
+    assert main(["evidence", *words, "--kind", "verdict"]) == 0
+    assert json.loads(capsys.readouterr().out)["gate"]["outcome"] == "PASS"
 
 
 def test_hostile_text_is_shown_harmless(world: World, capsys: pytest.CaptureFixture[str]) -> None:

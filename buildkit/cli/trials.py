@@ -1,0 +1,103 @@
+"""Shows verdicts: as a table for people, as JSON for scripts, as a page."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from buildkit.cli import render
+from buildkit.gate import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from buildkit.gate import Verdict
+    from buildkit.pipeline.smoke import Trial
+
+_STATUS = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.INCONCLUSIVE: 2}
+
+
+def show(ref: str, trials: Sequence[Trial], *, page: Path | None, as_json: bool) -> int:
+    """Print them; the exit status."""
+    from buildkit.pipeline import smoke  # noqa: PLC0415 - `--help` must not wait for it
+
+    outcome = smoke.outcome(trials)
+    pages = smoke.pages(ref, trials, page) if page is not None else ()
+    if as_json:
+        render.document(
+            {
+                "ref": ref,
+                "outcome": str(outcome),
+                "trials": [_plain(trial) for trial in trials],
+                "pages": [str(each) for each in pages],
+            }
+        )
+        return _STATUS[outcome]
+    for trial in trials:
+        _show(trial)
+    for each in pages:
+        print(render.plain(f"page       {each}"))
+    listed = ", ".join(f"{trial.device} {trial.verdict.outcome}" for trial in trials)
+    print(render.plain(f"{ref}: {outcome}" + (f" ({listed})" if len(trials) > 1 else "")))
+    return _STATUS[outcome]
+
+
+def _show(trial: Trial) -> None:
+    times = f", attempt {trial.attempts}" if trial.attempts > 1 else ""
+    print(render.plain(f"device     {trial.device} ({trial.target}){times}"))
+    for mark in sorted(set(trial.marks)):
+        print(render.plain(f"mark       {mark}"))
+    _table(trial.verdict, with_baseline=bool(trial.baseline))
+    for finding in trial.verdict.findings:
+        said = f"{finding.outcome}: {finding.rule}: {finding.message} [{finding.blame}]"
+        print(render.plain(said))
+    if trial.referrers:
+        print(f"evidence   {len(trial.referrers)} referrers on image and model")
+
+
+def _table(verdict: Verdict, *, with_baseline: bool) -> None:
+    if not verdict.rows:
+        return
+    heads = ["", "measured", "baseline", "change", "limit", ""]
+    rows = [
+        [
+            row.name,
+            row.value,
+            row.baseline,
+            "" if row.change is None else f"{row.change:+.1f} %",
+            row.limit,
+            "" if row.outcome is None else str(row.outcome),
+        ]
+        for row in verdict.rows
+    ]
+    shown = [
+        [cell for at, cell in enumerate(row) if with_baseline or at not in (2, 3)]
+        for row in [heads, *rows]
+    ]
+    print(render.table(shown, indent="  "))
+
+
+def _plain(trial: Trial) -> dict[str, Any]:
+    return {
+        "device": trial.device,
+        "target": trial.target,
+        "outcome": str(trial.verdict.outcome),
+        "attempts": trial.attempts,
+        "brought_bytes": trial.brought,
+        "marks": list(trial.marks),
+        "findings": [
+            {
+                "rule": each.rule,
+                "outcome": str(each.outcome),
+                "blame": str(each.blame),
+                "message": each.message,
+            }
+            for each in trial.verdict.findings
+        ],
+        "rows": [
+            dataclasses.asdict(each) | {"outcome": each.outcome and str(each.outcome)}
+            for each in trial.verdict.rows
+        ],
+        "referrers": list(trial.referrers),
+    }

@@ -1,0 +1,119 @@
+"""What a user names for a smoke test: an image in a store, and the limits of its recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from buildkit.device.delivery import Registry
+from buildkit.errors import InputError, StoreError
+from buildkit.evidence import builds
+from buildkit.pipeline import made
+from buildkit.pipeline import project as projects
+from buildkit.recipe import SmokeSpec, limits_of, load
+from buildkit.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_REGISTRY = re.compile(r"(?P<url>https?://[^/\s@?#]+)/(?P<repository>[a-z0-9][a-z0-9._/-]*)")
+_USER, _PASSWORD = "EDGE_BUILDKIT_REGISTRY_USER", "EDGE_BUILDKIT_REGISTRY_PASSWORD"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Named:
+    """An image, and by which limits it is judged."""
+
+    store: Store
+    ref: str
+    limits: SmokeSpec
+
+
+def find(what: str, *, store: Path | None, profile: str | None = None) -> Named:
+    """What a user means.
+
+    Args:
+        what: a recipe's file, whose built image it is, judged by what the recipe says now; or an
+            image, judged by the recipe that it was built from.
+        store: folder of the store; the recipe's, or the nearest one, when absent.
+        profile: in the place of the one that the recipe says.
+
+    Raises:
+        RecipeError: the recipe has mistakes.
+        StoreError: there is no such store, or no such image in it.
+    """
+    if what.endswith(".toml"):
+        recipe = load(Path(what))
+        home = store or projects.root_of(recipe.file) / ".buildkit/store"
+        shelf = Store.open(home)
+        named = Named(store=shelf, ref=made.names(recipe)[0], limits=recipe.smoke)
+        try:
+            shelf.resolve(named.ref)
+        except StoreError as error:
+            msg = f"{named.ref} is not in {home}"
+            raise StoreError(msg, f"build it first: python -m buildkit build {what}") from error
+    else:
+        shelf = Store.open(store) if store is not None else _nearest()
+        named = Named(store=shelf, ref=what, limits=_recorded(shelf, what))
+    if profile is None:
+        return named
+    return dataclasses.replace(named, limits=_with_profile(named.limits, profile))
+
+
+def registry(text: str, ca: Path | None, environ: Mapping[str, str] = os.environ) -> Registry:
+    """The registry that a device is to bring blobs from.
+
+    Args:
+        text: ``http(s)://host[:port]/repository``.
+        ca: file of certificates in PEM.
+        environ: has user and password, where it asks for them.
+
+    Raises:
+        InputError: not such an address; the file cannot be read.
+    """
+    found = _REGISTRY.fullmatch(text.rstrip("/"))
+    if found is None:
+        msg = f"{text!r} is not the address of a repository"
+        raise InputError(msg, "write https://HOST/REPOSITORY, without a tag")
+    try:
+        pem = "" if ca is None else ca.read_text(encoding="ascii")
+    except (OSError, ValueError) as error:
+        msg = f"{ca}: no certificates in PEM"
+        raise InputError(msg, "name a file that begins with -----BEGIN CERTIFICATE-----") from error
+    return Registry(
+        url=found["url"],
+        repository=found["repository"],
+        user=environ.get(_USER, ""),
+        password=environ.get(_PASSWORD, ""),
+        ca=pem,
+    )
+
+
+def _nearest() -> Store:
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / ".buildkit/store").is_dir():
+            return Store.open(folder / ".buildkit/store")
+    return Store.open(here / ".buildkit/store")
+
+
+def _recorded(store: Store, ref: str) -> SmokeSpec:
+    """Of the recipe that the image was built from; none where no build in this store made it."""
+    try:
+        build = builds.find(store, store.resolve(ref).digest)
+    except StoreError:
+        # It is there, which `candidate` checks; only nobody knows its recipe.
+        return SmokeSpec()
+    listed: dict[str, Any] = dict(build.sources["files"][build.sources["recipe"]])
+    return limits_of(store.read(listed["digest"]), f"the recipe of {ref}")
+
+
+def _with_profile(limits: SmokeSpec, profile: Any) -> SmokeSpec:
+    own = {
+        name: dataclasses.replace(each, profile=profile) for name, each in limits.targets.items()
+    }
+    return dataclasses.replace(limits, profile=profile, targets=own)

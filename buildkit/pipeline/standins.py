@@ -1,0 +1,171 @@
+"""Stand-ins, put together: their lock, Nix, and the boards themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from buildkit import assets, canonical, digests, scratch
+from buildkit.errors import FetchError
+from buildkit.lock import cache, fetch
+from buildkit.nix import Nix, nar, seed
+from buildkit.nix.adapter import system
+from buildkit.pipeline.nixstage import host_architecture
+from buildkit.pipeline.progress import Progress, Silent, Stopwatch
+from buildkit.run import run
+from buildkit.standin import Machine, Standin, pins, resolve
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from buildkit.lock.types import DebianPin
+    from buildkit.run import Runner
+    from buildkit.standin import Options, StandinLock, Status
+
+NAME = "pi"
+_LOCK = "standin.lock"
+
+
+def lock_file() -> Path:
+    """The lock that comes with this program."""
+    return assets.asset("nix") / _LOCK
+
+
+def write_lock(file: Path | None = None, *, runner: Runner = run) -> tuple[Path, bool]:
+    """Pin the newest of everything that a stand-in is made of.
+
+    Args:
+        file: where to; `lock_file` when absent.
+        runner: starts APT.
+
+    Returns:
+        The file, and whether its content is another one now.
+
+    Raises:
+        ResolveError: a package does not exist, or a mirror does not answer.
+    """
+    file = file or lock_file()
+    data = pins.dump(resolve.resolve(runner, seed_hash=seed.seed_hash))
+    changed = not file.is_file() or file.read_bytes() != data
+    if changed:
+        part = file.with_name(f"{file.name}.part")
+        part.write_bytes(data)
+        part.replace(file)
+    return file, changed
+
+
+def start(
+    name: str = NAME,
+    *,
+    fresh: bool = False,
+    lock: Path | None = None,
+    progress: Progress | None = None,
+    runner: Runner = run,
+    **wanted: Any,
+) -> Status:
+    """Start a stand-in; what it is made of is brought and made when it is not there.
+
+    Args:
+        name: of the board.
+        fresh: forget its disk, its keys and its faults.
+        lock: what to make it of; `lock_file` when absent.
+        progress: told what takes time.
+        runner: starts programs.
+        **wanted: fields of `Options`.
+
+    Raises:
+        FetchError: a package is nowhere to be had.
+        InputError: it runs, or its disk was made, with other options.
+        DeviceError: it does not come up.
+    """
+    progress = progress or Silent()
+    watch = Stopwatch(progress)
+    found = pins.load(lock or lock_file())
+
+    def make(options: Options, link: Path) -> Machine:
+        return _Making(found, runner, watch).machine(options, link)
+
+    return Standin(name, runner).start(make, fresh=fresh, say=progress.note, **wanted)
+
+
+def one(name: str = NAME, *, runner: Runner = run) -> Standin:
+    """A stand-in by name, started or not."""
+    return Standin(name, runner)
+
+
+def every(*, runner: Runner = run) -> tuple[Standin, ...]:
+    """Every stand-in of this user."""
+    return Standin.known(runner)
+
+
+class _Making:
+    """Makes the machine of a stand-in with Nix."""
+
+    def __init__(self, lock: StandinLock, runner: Runner, watch: Stopwatch) -> None:
+        self._lock = lock
+        self._runner = runner
+        self._watch = watch
+        self._nix = Nix(runner, cache.home() / "standin-nix")
+
+    def machine(self, options: Options, link: Path) -> Machine:
+        """The machine; Nix is asked only when the link does not lead to it."""
+        expressions = assets.asset("nix")
+        parts = {
+            "lock": pins.to_json(self._lock),
+            "code": {
+                file.name: digests.of_file(file)
+                for file in (expressions / "standin.nix", expressions / "tree.sh")
+            }
+            | {
+                f"standin/{file.name}": digests.of_file(file)
+                for file in sorted((expressions / "standin").iterdir())
+                if file.is_file()
+            },
+            "options": [options.runtime, options.pages],
+        }
+        key = digests.hex_of(digests.of_bytes(canonical.dump(parts)))[:16]
+        link = link.with_name(f"{link.name}-{key}")
+        document = self._made(link)
+        if document is None:
+            wanted = self._lock.wanted(host_architecture(), options.runtime, options.pages)
+            with self._watch.stage("fetch", f"{len(wanted)} packages of the stand-in"):
+                self._bring(wanted)
+            with self._watch.stage("nix", "the stand-in's kernel, disk and emulator"):
+                arguments = {
+                    "system": system(),
+                    "lock": pins.to_json(self._lock),
+                    "runtime": options.runtime,
+                    "pages": options.pages,
+                }
+                document = self._nix.build(expressions / "standin.nix", arguments, "standin", link)
+        return Machine.from_json(document, self._nix.physical)
+
+    def _made(self, link: Path) -> Any:
+        if link.is_symlink():
+            result = self._nix.physical(str(link.readlink()))
+            if result.is_file():
+                return canonical.load(result.read_bytes())
+        return None
+
+    def _bring(self, wanted: tuple[DebianPin, ...]) -> None:
+        """Put the packages into the Nix store; as for a recipe's inputs."""
+        nix, home = self._nix, cache.home()
+        host = self._lock.hosts[host_architecture()]
+        missing = [
+            pin for pin in wanted if not nix.has(nar.store_path(pin.file, pin.sha256, "flat"))
+        ]
+        seeded = nix.has(nar.store_path("seed", host.seed_nar_sha256, "recursive"))
+        if not seeded and host.seed not in missing:
+            missing.append(host.seed)
+        if not missing:
+            return
+        for pin in missing:
+            cache.verify(home, pin.sha256)
+        try:
+            files = fetch.bring(missing, self._runner, home, self._watch.progress.step).files
+        except FetchError as error:
+            raise FetchError(error.message, f"{error.remedy}; or {pins.RELOCK}") from error
+        nix.add_flat({files[pin.sha256]: pin.file for pin in missing})
+        if not seeded:
+            with scratch.folder() as folder:
+                seed.unpack(files[host.seed.sha256], folder / "seed")
+                nix.add_folder(folder / "seed", "seed", host.seed_nar_sha256)
