@@ -126,6 +126,7 @@ class Conversation:
             Its exit status; negative for the signal that ended it.
         """
         self.close()
+        self._cut(len(self._out))
         end = _until(wait)
         while (status := self._status()) is None and _left(end):
             if self._output in self._open:

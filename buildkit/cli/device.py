@@ -27,6 +27,7 @@ examples:
   python -m buildkit device enroll pi@raspberrypi.local --name shelf-1 --target pi5
   python -m buildkit device enroll standin:pi --name pi
   python -m buildkit device facts shelf-1
+  python -m buildkit device list --json
   python -m buildkit device clean shelf-1 --blobs
   python -m buildkit device remove shelf-1
 """

@@ -12,6 +12,7 @@ from buildkit.device.answers import Garbled
 from buildkit.device.calls import (
     LOOK_S,
     NO_AGENT,
+    SHORT_S,
     WRONG_BYTES,
     AbsentError,
     Call,
@@ -20,7 +21,10 @@ from buildkit.device.calls import (
     garbled,
     silent,
 )
+from buildkit.device.ssh import MOST_SAID
+from buildkit.device.wording import clean
 from buildkit.errors import DeadlineError, DeviceError, ToolError
+from buildkit.evidence import strict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,6 +40,8 @@ T = TypeVar("T")
 
 _HOME = "${XDG_CACHE_HOME:-$HOME/.cache}/edge-buildkit"
 _BRING_S = 60.0
+# A statement in base64, and a little around it.
+_MOST_SIGNED = strict.LARGEST // 3 * 4 + (1 << 20)
 # Stands in double quotes of the shell, so none of its special characters, and no single quotes.
 _BRING = "; ".join(
     (
@@ -133,7 +139,7 @@ class Agent:
             DeviceRefused: a check on the device says no.
             ToolError: ssh cannot be started.
         """
-        waiting = Patience() if patience is None else patience
+        waiting = Patience(whole_s=SHORT_S) if patience is None else patience
         try:
             return self._ask(command, request, read, feed, waiting)
         except AbsentError:
@@ -153,7 +159,10 @@ class Agent:
             DeviceError: the line was cut, or the device cannot keep it.
             ToolError: ssh cannot be started.
         """
-        device, waiting = self.link.device, Patience() if patience is None else patience
+        device, waiting = (
+            self.link.device,
+            Patience(whole_s=SHORT_S) if patience is None else patience,
+        )
         what = "the bringing of the agent"
         script = f'exec python3 -I -c "{_BRING}" "{self._path}" {self._hex}'
         with self.link.talk(script) as program:
@@ -171,7 +180,19 @@ class Agent:
             except ToolError as error:
                 raise garbled(device, what, error.message) from error
             if code := program.finish(wait=waiting.grace_s):
-                raise ended(device, what, code, program.stderr)
+                raise self._not_brought(code, program.stderr)
+
+    def _not_brought(self, code: int, said: str) -> Exception:
+        device = self.link.device
+        if code == WRONG_BYTES:
+            msg = f"{device.name}: the agent arrived garbled"
+            return DeviceError("network", "network", msg, "run it again")
+        if code != 1:
+            return ended(device, "the bringing of the agent", code, said)
+        # Python's own status, after it said what the system refused.
+        why = clean(said.strip().rpartition("\n")[2], 200)
+        msg = f"{device.name}: it cannot keep the agent: {why}"
+        return DeviceError("disk", "device", msg, "make room in its ~/.cache, or make it writable")
 
     def _ask(
         self,
@@ -186,7 +207,8 @@ class Agent:
             f'agent="{self._path}"; test -s "$agent" || exit {NO_AGENT}; '
             f'exec python3 -I "$agent" {command}'
         )
-        with self.link.talk(script) as program:
+        limit = _MOST_SIGNED if command == "run" else MOST_SAID
+        with self.link.talk(script, limit=limit) as program:
             call = Call(device, command, program, patience)
             try:
                 call.put(canonical.dump(request) + b"\n")

@@ -25,6 +25,9 @@ NO_AGENT, WRONG_BYTES = 66, 67
 LOOK_S = 0.5
 """How often a wait looks up to see whether somebody wants an end."""
 
+SHORT_S = 600.0
+"""For all of a call that brings nothing and runs nothing, however much it says."""
+
 _NO_PROGRAM = 127
 
 
@@ -170,9 +173,6 @@ def ended(device: Device, command: str, code: int, said: str) -> Exception:
         msg = f"{device.name}: there is no python3 on it{why}"
         remedy = "on the device, as root: apt-get install --no-install-recommends python3"
         return DeviceError("device", "device", msg, remedy)
-    if "No space left on device" in said:
-        msg = f"{device.name}: its disk is full"
-        return DeviceError("disk", "device", msg, "make room on it, then run the command again")
     msg = f"{device.name}: {command} ended with status {code} and without an answer{why}"
     return DeviceError("network", "network", msg, "run it again")
 

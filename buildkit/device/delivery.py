@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from buildkit import digests
 from buildkit.device import answers
-from buildkit.device.calls import LOOK_S, Patience
+from buildkit.device.calls import LOOK_S, SHORT_S, Patience
 from buildkit.errors import DeviceError, DigestError
 
 if TYPE_CHECKING:
@@ -53,12 +54,15 @@ class Retries:
     """How often a cut line is taken up again.
 
     Attributes:
-        budget_s: seconds without a further byte on the device, after which to give up.
+        budget_s: seconds after a cut without a further byte on the device, after which to give
+            up.
+        first_contact_s: the same for a device that has not answered yet: it may not be there.
         first_s: pause after the first cut; each is twice the one before.
         longest_s: longest pause.
     """
 
     budget_s: float = 180.0
+    first_contact_s: float = 10.0
     first_s: float = 1.0
     longest_s: float = 20.0
 
@@ -87,41 +91,43 @@ class _Way:
     patience: Patience
     retries: Retries
     first: int = -1
-    lacking: int = -1
+    least: int = -1
     wanted: int = 0
     cuts: int = 0
     pause: float = 0.0
-    good_until: float = 0.0
+    dead_since: float | None = None
 
     def run(self, bring: Callable[[Sequence[Missing]], None]) -> Delivered:
-        self._revive()
         while True:
             try:
                 left = missing(self.agent, self.blobs, self.patience)
                 self._count(left)
                 if left:
                     bring(left)
-                return Delivered(blobs=self.wanted, bytes=self.first, cuts=self.cuts)
             except DeviceError as error:
-                if error.kind != "network" or error.blame == "host":
+                # Only the line gets better by itself.
+                if (error.kind, error.blame) != ("network", "network"):
                     raise
                 self._wait(error)
+            else:
+                return Delivered(blobs=self.wanted, bytes=self.first, cuts=self.cuts)
 
     def _count(self, left: Sequence[Missing]) -> None:
         lacking = sum(each.size - each.have for each in left)
         if self.first < 0:
             self.first, self.wanted = lacking, len(left)
-        elif lacking < self.lacking:
-            self._revive()
-        self.lacking = lacking
-
-    def _revive(self) -> None:
-        self.pause = self.retries.first_s
-        self.good_until = time.monotonic() + self.retries.budget_s
+        # Less than ever before: a blob that is thrown away and sent again is no progress.
+        if not 0 <= self.least <= lacking:
+            self.least, self.dead_since = lacking, None
 
     def _wait(self, error: DeviceError) -> None:
+        now = time.monotonic()
         self.cuts += 1
-        if time.monotonic() + self.pause > self.good_until:
+        if self.dead_since is None:
+            self.dead_since, self.pause = now, self.retries.first_s
+        answered = self.first >= 0
+        budget = self.retries.budget_s if answered else self.retries.first_contact_s
+        if now + self.pause > self.dead_since + budget:
             raise error
         # It may hang on a line that is dead without knowing.
         self.agent.link.drop()
@@ -142,8 +148,9 @@ def missing(
     """
     asked = tuple({blob.digest: blob for blob in blobs}.values())
     request = {"blobs": [{"digest": blob.digest, "size": blob.size} for blob in asked]}
+    short = dataclasses.replace(patience or Patience(), whole_s=SHORT_S)
     return agent.call(
-        "missing", request, lambda value: answers.missing(value, asked), patience=patience
+        "missing", request, lambda value: answers.missing(value, asked), patience=short
     )
 
 

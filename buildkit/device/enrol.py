@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from buildkit import scratch, tools
-from buildkit.device import answers, ssh, zips
+from buildkit.device import answers, inventory, ssh, zips
 from buildkit.device.agent import Agent
 from buildkit.device.calls import Patience, garbled
 from buildkit.device.hostkeys import HOST_KEY_TYPES, HostKey, host_key
@@ -64,9 +64,10 @@ def find_host_key(
         path: folders to look for ssh in, as in ``PATH``.
 
     Raises:
-        InputError: `wanted` is neither, or nobody confirmed.
+        InputError: `wanted` is neither, nobody confirmed, or there can be no such device.
         DeviceError: it cannot be reached, or has another key.
     """
+    inventory.check(device)
     if wanted and not wanted.startswith("SHA256:"):
         return host_key(wanted)
     if wanted and _FINGERPRINT.fullmatch(wanted.rstrip("=")) is None:
@@ -116,8 +117,9 @@ def enrol(
 
     Raises:
         DeviceError: it cannot be reached or used, or did not do what it was asked to.
-        InputError: one of `trusted` is no public key, or there is none.
+        InputError: one of `trusted` is no public key, there is none, or no such device.
     """
+    inventory.check(device)
     if not trusted:
         msg = "a device that trusts no key runs nothing"
         raise InputError(msg, "make one: python -m buildkit keys make")

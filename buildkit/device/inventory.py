@@ -6,6 +6,7 @@ each with its line. ``docs/devices.md`` describes every key.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from buildkit.device import editing
-from buildkit.device.inventorykeys import DEVICE, SCHEMA_VERSION, root
+from buildkit.device.inventorykeys import DEVICE, HOST_KEY_EXAMPLE, SCHEMA_VERSION, root
 from buildkit.device.types import Device
 from buildkit.errors import InputError, RecipeError, StoreError
 from buildkit.recipe.file import newer, read, text_of
@@ -104,6 +105,21 @@ def find(devices: Mapping[str, Device], which: str) -> Device:
     msg = f"{which!r} is no device that was enrolled"
     near = meant(which, devices)
     raise InputError(msg, f"did you mean {near}?" if near else f"enrol it first: {_ENROL}")
+
+
+def check(device: Device) -> None:
+    """Refuse a device that the file could not hold; keys that are not known yet may be empty.
+
+    Raises:
+        InputError: why.
+    """
+    some = dataclasses.replace(
+        device,
+        host_key=device.host_key or HOST_KEY_EXAMPLE,
+        key=device.key or "0" * 16,
+    )
+    text = editing.with_entry("", device.name, _written(some), is_there=False)
+    _Change(file=Path(device.name), text="", devices={}).settle(text, {device.name: some})
 
 
 def put(file: Path, device: Device, *, replace: bool = False) -> None:

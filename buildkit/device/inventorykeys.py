@@ -42,7 +42,9 @@ _FILE = Form(
     "an absolute path, or one that begins with ~/",
     'write one such as "~/.ssh/id_ed25519"',
 )
-_EXAMPLE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+HOST_KEY_EXAMPLE = (
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +52,7 @@ class _HostKey:
     """A pinned SSH host key."""
 
     about: str
-    example: str = _EXAMPLE
+    example: str = HOST_KEY_EXAMPLE
 
     def read(self, value: Any, path: KeyPath, notes: Notes) -> str | None:
         remedy = "enrol the device again, or copy it from /etc/ssh/ssh_host_ed25519_key.pub there"

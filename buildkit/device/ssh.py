@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 LOST = 255
 """Exit status of ssh when it is not that of the remote command."""
 
+MOST_SAID = 8 << 20
+"""Bytes that a device may say at once: ten thousand blobs, each with its digest."""
+
 ENROL_AGAIN = "python -m buildkit device enroll"
 
 _CONNECT_S, _PERSIST_S, _CLOSE_S = 20, 60, 5.0
@@ -87,18 +90,19 @@ class Link:
     talker: Talker
     program: Path
 
-    def talk(self, script: str) -> AbstractContextManager[Conversation]:
+    def talk(self, script: str, *, limit: int = MOST_SAID) -> AbstractContextManager[Conversation]:
         """Start a script of the POSIX shell on the device, and speak with it.
 
         Args:
             script: one line without single quotes.
+            limit: bytes that it may say at once.
 
         Raises:
             ToolError: ssh cannot be started.
         """
         # The user's login shell may be any; all of them know this.
         words = ("--", self.device.host, f"exec /bin/sh -c '{script}'")
-        return self.talker([self.program, *self.options, *words])
+        return self.talker([self.program, *self.options, *words], limit=limit)
 
     def drop(self) -> None:
         """Close the shared connection; the next call makes a new one."""

@@ -1,6 +1,6 @@
 """Turns what devices report into PASS, FAIL or INCONCLUSIVE; pure.
 
-One way: `reading` (JSON that nobody vouches for) → `measured` (one report as numbers) →
+One way: `reading` (JSON that nobody vouches for) → `report` (one report as `measured` numbers) →
 `conditions` (does the run count?) → `combined` (several runs together) → `limits` and `compare`
 (rules) → `verdict`. `settings` makes rules of a recipe, `documents` makes and reads evidence, and
 `page` shows all of it.

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from buildkit.errors import DeviceError, DeviceRefused, EvidenceError
 from buildkit.evidence import kinds, smoke
 from buildkit.evidence.statement import Statement, Subject
-from buildkit.gate import measured, settings
+from buildkit.gate import report as reports
+from buildkit.gate import settings
 from buildkit.gate.reading import MalformedError
 from buildkit.gate.types import Blame, Failure, Outcome, Run
 from buildkit.gate.words import shown
@@ -219,7 +220,7 @@ def _devices(runs: Sequence[Run], keys: Mapping[str, str]) -> dict[str, dict[str
 
 def _board(report: Mapping[str, Any]) -> dict[str, str]:
     try:
-        board = measured.board(report)
+        board = reports.board(report)
     except MalformedError:
         return {}
     return {"standin": shown(board.standin), "board": shown(board.model or "")}

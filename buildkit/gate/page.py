@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from buildkit.gate import charts, settings
 from buildkit.gate.markup import Markup, foreign, join, tag
-from buildkit.gate.measured import Measured, names, read
+from buildkit.gate.measured import Measured, names
 from buildkit.gate.reading import MalformedError
+from buildkit.gate.report import read
 from buildkit.gate.style import STYLE
 from buildkit.gate.types import Outcome
 from buildkit.gate.words import shown

@@ -10,8 +10,8 @@ from buildkit.gate import compare, limits
 from buildkit.gate.combined import combine
 from buildkit.gate.conditions import conditions, failed, noise
 from buildkit.gate.doubts import Doubt, Reach, farthest, unclear
-from buildkit.gate.measured import read
 from buildkit.gate.reading import MalformedError
+from buildkit.gate.report import read
 from buildkit.gate.types import Blame, Outcome, Verdict
 
 if TYPE_CHECKING:

@@ -129,13 +129,15 @@ class Standin:
                 self._refuse_other(record, options, "reach", "memory_mib")
                 say(f"stand-in {self.name} runs already")
                 return self.status()
+            if not fresh:
+                self._refuse_other(record, options)
+            # Before anything is forgotten, since it may fail.
+            machine = make(options, self.folder / "machine")
             # Another process than the record's comes of a start that was killed half-way.
             self._running.kill()
             if fresh or not record:
-                record = {}
                 self._clear()
-            self._refuse_other(record, options)
-            machine = make(options, self.folder / "machine")
+                record = {name: record[name] for name in ("port",) if name in record}
             port = self._start(machine, options, record, say)
             if record.get("port", port) != port:
                 say(f"port {record['port']} is taken: SSH is at {port} now")

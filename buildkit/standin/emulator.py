@@ -59,7 +59,7 @@ def command(
         *("-machine", "virt-10.0,gic-version=2", "-cpu", "cortex-a76,cntfrq=54000000"),
         *("-smp", "1", "-m", f"{options.memory_mib}M"),
         *("-accel", "tcg,thread=multi,tb-size=512"),
-        *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-daemonize"),
+        *("-nodefaults", "-no-user-config", "-display", "none", "-daemonize"),
         *("-pidfile", "pid", "-serial", "file:console.log"),
         *("-qmp", "unix:qmp,server=on,wait=off"),
         *("-kernel", str(machine.kernel), "-initrd", str(machine.initrd)),

@@ -206,6 +206,12 @@ def main() -> None:
         if member.isreg() and path == "usr/bin/busybox":
             root.file(f"{OWN}/busybox", content, 0o755)
     root.file(f"{OWN}/init", Path(settings["init"]).read_bytes(), 0o755)
+    for name in ("poweroff", "reboot"):
+        root.file(
+            f"usr/sbin/{name}",
+            f"#!/{OWN}/busybox sh\nsync\nexec /{OWN}/busybox {name} -f\n",
+            0o755,
+        )
     root.file("usr/bin/vcgencmd", Path(settings["vcgencmd"]).read_bytes(), 0o755)
     modules = Path(settings["modules"])
     for file in sorted(modules.rglob("*")):

@@ -9,19 +9,23 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from agent.verify import architecture
-from buildkit import canonical, digests
-from buildkit.evidence import bundle as bundles
-from buildkit.evidence.dsse import Envelope, pae
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
+from buildkit import canonical, digests
+from buildkit.evidence import bundle as bundles
+from buildkit.evidence.dsse import Envelope, pae
+
 HOME = Path(__file__).resolve().parents[3] / "device-smoke"
 FAKE = Path(__file__).resolve().with_name("fake_runtime.py")
+# Of the device: an older one may be named, for its agent has to run there too.
+PYTHON = os.environ.get("EDGE_AGENT_PYTHON", sys.executable)
 PAYLOAD = "application/vnd.in-toto+json"
 POLICY = "sys/devices/system/cpu/cpufreq/policy0"
 ARCHITECTURE = architecture(os.uname().machine)
@@ -269,7 +273,7 @@ class Device:
             "FAKE_STATE": str(self.state),
         }
         process = subprocess.Popen(
-            [sys.executable, "-c", _START, str(self.root), command],
+            [PYTHON, "-c", _START, str(self.root), command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -307,17 +311,13 @@ class Call:
 
     def send(self, data: bytes) -> None:
         stdin, _ = self._pipes
-        try:
+        with suppress(BrokenPipeError):
             stdin.write(data)
             stdin.flush()
-        except BrokenPipeError:
-            pass
 
     def hang_up(self) -> None:
-        try:
+        with suppress(BrokenPipeError):
             self._pipes[0].close()
-        except BrokenPipeError:
-            pass
 
     def last(self, seconds: float = 60) -> dict[str, Any]:
         """The last line, and that the exit status fits it."""

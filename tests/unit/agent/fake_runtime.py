@@ -17,7 +17,7 @@ def main(name: str, words: list[str]) -> int:
     with (STATE / "calls").open("a") as log:
         log.write(json.dumps([name, *words]) + "\n")
     if name == "sudo":
-        os.execvp(words[1], words[1:])
+        os.execvp(words[1], words[1:])  # noqa: S606 - as sudo does
     if name == "umoci":
         return unpack(words)
     if name == "crun":
@@ -30,17 +30,9 @@ def engine(name: str, words: list[str]) -> int:
     images.mkdir(exist_ok=True)
     if words[0] in {"version", "--version"}:
         sys.stdout.write(f"{name} version 24.0.7\n" if name == "podman" else "24.0.7\n")
-        return MODE.get("no_daemon", 0)
-    if words[:2] == ["image", "inspect"]:
-        found = images / words[-1].removeprefix("sha256:")
-        if found.exists():
-            sys.stdout.write(("" if name == "podman" else "sha256:") + found.name + "\n")
-        return not found.exists()
-    if words[:2] == ["image", "rm"]:
-        found = images / words[-1].removeprefix("sha256:")
-        there = found.exists()
-        found.unlink(missing_ok=True)
-        return not there
+        return int(MODE.get("no_daemon", 0))
+    if words[0] == "image":
+        return image(name, words[1], images / words[-1].removeprefix("sha256:"))
     if words[0] == "load":
         return load(images)
     if words[0] == "inspect":
@@ -51,6 +43,16 @@ def engine(name: str, words: list[str]) -> int:
     assert words[0] == "run", words
     container = next(word for word in words if word.startswith("--name="))
     return contain(container.partition("=")[2], next(w for w in words if "entrypoint" in w))
+
+
+def image(name: str, what: str, file: Path) -> int:
+    if not file.exists():
+        return 1
+    if what == "inspect":
+        sys.stdout.write(("" if name == "podman" else "sha256:") + file.name + "\n")
+    else:
+        file.unlink()
+    return 0
 
 
 def load(images: Path) -> int:

@@ -155,9 +155,9 @@ def test_a_blob_is_hashed_whenever_it_is_read(tmp_path: Path) -> None:
     with pytest.raises(AgentError, match="are named"):
         store.check(DIGEST, 5)
     store.path(DIGEST).write_bytes(DATA[:-1])
-    with pytest.raises(AgentError, match="refused: .* other bytes"):
+    with pytest.raises(AgentError, match=r"refused: .* other bytes"):
         store.check(DIGEST)
-    with pytest.raises(AgentError, match="refused: .* not on the device"):
+    with pytest.raises(AgentError, match=r"refused: .* not on the device"):
         store.check(DIGEST)
 
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from agent.openssl import OpenSsl, PublicKey
 from agent.programs import Programs
-from agent_parts import ARCHITECTURE, Device, Signer, ed25519_key, other_p256, p256
 from agent.verify import architecture
-from buildkit.evidence.keys.public import fingerprint
+from agent_parts import ARCHITECTURE, Device, Signer, ed25519_key, other_p256, p256
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given
 from hypothesis import strategies as st
+
+from buildkit.evidence.keys.public import fingerprint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,11 +47,12 @@ def test_a_device_is_enrolled(device: Device) -> None:
 
 
 def pem_of(key: Any) -> str:
-    return (
+    found: str = (
         key.public_key()
         .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
         .decode()
     )
+    return found
 
 
 def test_keys_of_other_kinds_are_refused(device: Device) -> None:
@@ -63,7 +65,14 @@ def test_keys_of_other_kinds_are_refused(device: Device) -> None:
         no_point,
     ):
         assert device.ask("enroll", {"trusted": [pem]})["error"]["kind"] == "usage"
-    for request in ({}, {"trusted": []}, {"trusted": [1]}, {"trusted": "x"}, {"more": 1}):
+    requests: list[dict[str, Any]] = [
+        {},
+        {"trusted": []},
+        {"trusted": [1]},
+        {"trusted": "x"},
+        {"more": 1},
+    ]
+    for request in requests:
         assert device.ask("enroll", request)["error"]["kind"] == "usage"
     assert not (device.home / ".config/edge-buildkit/device/key.pem").exists()
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from agent import blobs, dsse, order, strict
-from agent.errors import AgentError
+from agent.errors import AgentError, Kind
 from agent_parts import Artifacts, p256, provenance
+from hypothesis import given
+from hypothesis import strategies as st
+
 from buildkit import canonical
 from buildkit.errors import EvidenceError
 from buildkit.evidence import bundle as bundles
-from hypothesis import given
-from hypothesis import strategies as st
 
 VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.text() | st.floats(),
@@ -163,9 +164,11 @@ def test_an_order_makes_sense_or_is_refused(data: st.DataObject, value: Any) -> 
     try:
         found = order.parse(request)
     except AgentError as error:
-        assert error.kind == "usage"
+        refused = error.kind
     else:
+        refused = Kind.USAGE
         assert found.settings == request["settings"]
+    assert refused is Kind.USAGE
 
 
 @given(VALUES)
@@ -174,6 +177,8 @@ def test_blobs_of_a_request_make_sense_or_are_refused(value: Any) -> None:
         try:
             found = blobs.parse(request, "offset")
         except AgentError as error:
-            assert error.kind == "usage"
+            refused = error.kind
         else:
+            refused = Kind.USAGE
             assert all(0 <= blob.offset <= blob.size for blob in found)
+        assert refused is Kind.USAGE

@@ -10,6 +10,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from agent.errors import Stopped
+from agent.watch import Signals, Watch
 from agent_parts import (
     PAYLOAD,
     POLICY,
@@ -22,10 +24,11 @@ from agent_parts import (
     statement,
     until,
 )
-from buildkit.evidence import statement as statements
-from buildkit.evidence.dsse import pae
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from buildkit.evidence import statement as statements
+from buildkit.evidence.dsse import pae
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -225,12 +228,7 @@ def test_whoever_ends_it_the_board_is_clean(
     assert statement(device.ask("run", order))["predicate"]["result"] == "PASSED"
 
 
-def test_without_a_heartbeat_it_ends(
-    ready: tuple[Device, Artifacts], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from agent.errors import Stopped
-    from agent.watch import Signals, Watch
-
+def test_without_a_heartbeat_it_ends() -> None:
     source, host = os.pipe()
     watch = Watch(source, Signals(), seconds=0.2)
     os.write(host, b"\n")
@@ -244,7 +242,6 @@ def test_without_a_heartbeat_it_ends(
     with pytest.raises(Stopped, match="end of input"):
         watch.check()
     os.close(source)
-    del ready, monkeypatch
 
 
 def test_one_run_at_a_time(ready: tuple[Device, Artifacts]) -> None:
@@ -263,7 +260,7 @@ def test_one_run_at_a_time(ready: tuple[Device, Artifacts]) -> None:
 
 
 def test_a_power_cut_is_put_right_by_the_next_call(ready: tuple[Device, Artifacts]) -> None:
-    device, artifacts = ready
+    device, _ = ready
     folder = device.data / "runs" / "0123456789abcdef"
     folder.mkdir(parents=True)
     governor = f"/{POLICY}/scaling_governor"
@@ -294,7 +291,7 @@ def test_a_power_cut_is_put_right_by_the_next_call(ready: tuple[Device, Artifact
 
 
 def test_what_cannot_be_put_right_is_kept_for_later(ready: tuple[Device, Artifacts]) -> None:
-    device, artifacts = ready
+    device, _ = ready
     folder = device.data / "runs" / "0123456789abcdef"
     folder.mkdir(parents=True)
     record = {"boot_id": "x", "runtime": "docker", "argv": ["docker"], "governors": {}}
@@ -305,7 +302,6 @@ def test_what_cannot_be_put_right_is_kept_for_later(ready: tuple[Device, Artifac
     device.answers(None)
     assert "done" in device.ask("missing", {"blobs": []})
     assert device.runs == []
-    del artifacts
 
 
 def test_a_governor_that_is_not_offered_is_left_alone(ready: tuple[Device, Artifacts]) -> None:

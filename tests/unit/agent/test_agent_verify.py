@@ -10,10 +10,11 @@ from agent.errors import AgentError, Kind
 from agent.openssl import PublicKey
 from agent.verify import Plan, architecture, plan
 from agent_parts import ARCHITECTURE, Artifacts, Signer, ed25519_key, other_p256, p256, provenance
-from buildkit import digests
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from buildkit import digests
 
 if TYPE_CHECKING:
     from collections.abc import Callable

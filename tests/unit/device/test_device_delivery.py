@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from buildkit.device.answers import Note
 
-QUICK = Retries(budget_s=20, first_s=0.01, longest_s=0.05)
+QUICK = Retries(budget_s=20, first_contact_s=20, first_s=0.01, longest_s=0.05)
 
 
 def bytes_of(seed: int, size: int) -> bytes:
@@ -110,11 +110,33 @@ def test_a_line_that_is_always_cut_is_given_up(board: Board) -> None:
         "stderr": "ssh: connect to host board port 22: Connection refused\r\n",
     }
     board.line(*[refused] * 100)
-    patience = Retries(budget_s=0.5, first_s=0.05, longest_s=0.1)
+    patience = Retries(first_contact_s=0.5, first_s=0.05, longest_s=0.1)
     with pytest.raises(DeviceError, match="nobody answers SSH there") as caught:
         delivery.stream(board.agent(), goods.blobs, goods, retries=patience)
     assert (caught.value.kind, caught.value.blame) == ("network", "network")
     assert len(board.calls()) > 2
+
+
+def test_a_line_that_brings_nothing_more_is_given_up(board: Board) -> None:
+    goods = Goods.of(bytes_of(7, 100_000))
+    agent = board.agent()
+    agent.bring()
+    short = Retries(budget_s=3, first_s=0.05, longest_s=0.1)
+    # Each time it gets as far as the request alone.
+    board.line({}, {"cut_in": 50_000}, *[{}, {"cut_in": 100}] * 100)
+    with pytest.raises(DeviceError, match="the line was cut during receive"):
+        delivery.stream(agent, goods.blobs, goods, retries=short)
+    board.line()
+    assert delivery.stream(agent, goods.blobs, goods).bytes < 60_000
+    assert board.blobs() == goods.contents
+
+
+def test_a_host_key_that_changed_is_no_matter_of_the_line(board: Board) -> None:
+    goods = Goods.of(b"one")
+    board.line({"status": 255, "stderr": "Host key verification failed.\r\n"})
+    with pytest.raises(DeviceError, match="host key"):
+        delivery.stream(board.agent(), goods.blobs, goods)
+    assert len(board.calls()) == 1
 
 
 def test_no_key_is_no_matter_of_the_line(board: Board) -> None:
@@ -175,7 +197,7 @@ def test_a_device_that_asks_for_something_else_gets_nothing(board: Board, said: 
     said = said.replace("DIGEST", digest).replace("OTHER", "sha256:" + "0" * 64)
     board.behave(says={"missing": said})
     with pytest.raises(DeviceError, match="answered `missing` wrongly") as caught:
-        delivery.stream(board.agent(), goods.blobs, goods, retries=Retries(budget_s=0))
+        delivery.stream(board.agent(), goods.blobs, goods)
     assert (caught.value.kind, caught.value.blame) == ("network", "device")
 
 

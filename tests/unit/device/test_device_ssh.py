@@ -185,8 +185,9 @@ def test_half_an_agent_never_gets_its_name(board: Board) -> None:
 
 def test_no_room_for_the_agent(board: Board) -> None:
     (board.home / ".cache").write_text("in the way")
-    with pytest.raises(DeviceError, match=r"File exists|Not a directory"):
+    with pytest.raises(DeviceError, match="it cannot keep the agent: .*Error") as caught:
         board.agent().facts()
+    assert (caught.value.kind, caught.value.blame) == ("disk", "device")
 
 
 TRUSTED = private.generate("ecdsa-p256", "t", created=0).public
@@ -223,6 +224,20 @@ def test_a_whole_host_key_needs_no_line(board: Board) -> None:
     for wrong in ("ssh-ed25519 AAAA", "SHA256:short", "x"):
         with pytest.raises(InputError):
             enrol.find_host_key(board.device, wanted=wrong, path=board.path)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"host": "-v"}, {"name": "A"}, {"target": "pi6"}, {"port": -1}, {"runtime": "lxc"}]
+)
+def test_a_device_that_there_cannot_be_is_not_contacted(
+    board: Board, wrong: dict[str, Any]
+) -> None:
+    device = dataclasses.replace(board.device, **wrong)
+    with pytest.raises(InputError):
+        enrol.find_host_key(device, confirm=lambda _: True, path=board.path)
+    with pytest.raises(InputError):
+        enrol.enrol(device, [TRUSTED.pem], packed=board.packed, path=board.path)
+    assert not (board.folder / "calls").exists()
 
 
 def test_the_first_contact_does_not_log_in(board: Board) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-QUICK = Retries(budget_s=30, first_s=0.01, longest_s=0.05)
+QUICK = Retries(budget_s=30, first_contact_s=30, first_s=0.01, longest_s=0.05)
 
 
 @pytest.fixture

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 import pytest
 from device_fakes import DEVICE, Goods, fake_packed, order
 
-from buildkit.device import delivery, enrol, session, ssh
+from buildkit.device import delivery, enrol, session, ssh, zips
 from buildkit.device.agent import Agent
 from buildkit.device.calls import Patience
 from buildkit.device.delivery import Retries
-from buildkit.errors import DeviceError, InputError
+from buildkit.errors import DeviceError, DeviceRefused, InputError
 from buildkit.evidence.keys import private
 from buildkit.run import run
 
@@ -108,7 +108,7 @@ UsePAM no
 StrictModes no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
-SetEnv HOME={home} XDG_CACHE_HOME={home}/.cache XDG_DATA_HOME={home}/.local/share
+SetEnv HOME={home} XDG_CACHE_HOME={home}/.cache XDG_DATA_HOME={home}/.local/share XDG_CONFIG_HOME={home}/.config
 """
     )
     if os.geteuid() == 0:
@@ -165,6 +165,19 @@ def test_from_first_contact_to_a_signed_run(server: Server) -> None:
     while server.sessions() and time.monotonic() < end:
         time.sleep(0.02)
     assert server.sessions() == []
+
+
+def test_the_real_agent_over_it(server: Server) -> None:
+    enrolled = enrol.enrol(server.device, [trusted()])
+    goods = Goods.of(b"", os.urandom(5_000_000))
+    with ssh.connect(enrolled.device) as link:
+        agent = Agent(link=link, packed=zips.agent())
+        assert delivery.stream(agent, goods.blobs, goods).bytes == 5_000_000
+        assert delivery.missing(agent, goods.blobs) == ()
+        with pytest.raises(DeviceRefused):
+            session.run(agent, order(), key=enrolled.key)
+        agent.wipe()
+    assert [each for each in server.home.rglob("*") if each.is_file()] == []
 
 
 def test_a_fingerprint_of_any_of_its_keys_will_do(server: Server) -> None:

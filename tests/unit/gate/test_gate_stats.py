@@ -11,8 +11,8 @@ from smoke import stats as on_the_device
 from smoke.samples import pack
 
 from buildkit.gate import stats
-from buildkit.gate.measured import read
 from buildkit.gate.reading import MalformedError, Node
+from buildkit.gate.report import read
 
 
 def below(count: int, percent: int, hits: int) -> Fraction:
