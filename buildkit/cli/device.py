@@ -88,14 +88,15 @@ def run(options: argparse.Namespace) -> int:
     (device,) = devices.chosen(file, [options.device])
     if options.action == "facts":
         return _facts(device, devices.facts(device), as_json=options.json)
-    if options.action == "clean" or options.wipe:
-        removed = devices.clean(device, blobs=options.action == "remove" or options.blobs)
-        if options.action == "clean":
-            if options.json:
-                render.document({"device": device.name, "removed": removed})
-            else:
-                print(render.plain(f"{device.name}: {_said(removed)}"))
-            return 0
+    if options.action == "clean":
+        removed = devices.clean(device, blobs=options.blobs)
+        if options.json:
+            render.document({"device": device.name, "removed": removed})
+        else:
+            print(render.plain(f"{device.name}: {_said(removed)}"))
+        return 0
+    if options.wipe:
+        devices.wipe(device)
     devices.forget(file, device.name)
     if options.json:
         render.document({"device": device.name})
@@ -201,6 +202,7 @@ def _facts(device: Device, facts: Facts, *, as_json: bool) -> int:
 
 
 def _said(removed: object) -> str:
-    if isinstance(removed, list):
-        return ", ".join(map(str, removed)) or "nothing was left"
+    if isinstance(removed, dict):
+        gone = [f"{count} {what}" for what, count in removed.items() if count]
+        return f"removed {', '.join(gone)}" if gone else "nothing was left"
     return str(removed)

@@ -261,6 +261,9 @@ def answers(runs: Sequence[Measured], expected: Expected, rules: Rules) -> Itera
             yield unclear("golden", message)
         else:
             yield from _against_build(found.correct, expected, rules)
+            if expected.answers_sha256 and found.sha256 not in {None, expected.answers_sha256}:
+                message = "the bytes of the answers are not those of the build"
+                yield fail("answers", f"{message}; this model answers the same on every CPU")
 
 
 def _against_build(correct: int, expected: Expected, rules: Rules) -> Iterator[Doubt]:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from buildkit.gate.types import Row, Rules, Run, Verdict
 
 _MOST_RUNS = 8
+_WHERE: Final = (
+    *("device", "target", "board", "kernel", "page", "governor"),
+    *("ONNX Runtime", "providers", "nodes", "no report"),
+)
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 _MEANING: Final = {
     Outcome.PASS: "every run counts, and every rule holds",
@@ -249,27 +253,38 @@ def _tracks(place: int, found: Measured, rules: Rules) -> Iterator[Markup]:
 def _boards(
     seen: Sequence[tuple[Run, Measured | str]], before: Sequence[tuple[Run, Measured | str]]
 ) -> Iterator[Markup]:
-    rows = []
-    for name, side in (("run", seen), ("baseline", before)):
-        for place, (run, found) in enumerate(side, 1):
-            cells = [foreign(run.device), foreign(run.target)]
-            if isinstance(found, Measured):
-                board, settings_ = found.board, found.settings
-                cells += [
-                    foreign(board.model or "unknown"),
-                    foreign(f"{board.kernel or 'unknown'}, {board.page_bytes} bytes a page"),
-                    foreign(", ".join(board.governors or ("unknown",))),
-                    foreign(f"{settings_.onnxruntime}, {', '.join(settings_.asked)}"),
-                    foreign(", ".join(f"{each}: {count}" for each, count in found.ran.items())),
-                ]
-                rest = ""
-            else:
-                rest = tag("td", foreign(found), colspan="5")
-            row = [tag("td", cell) for cell in cells]
-            rows.append(tag("tr", tag("th", f"{name} {place}", scope="row"), *row, rest))
-    columns = ["", "device", "target", "board", "kernel", "governor", "ONNX Runtime", "nodes"]
+    """A column for each run, since a phone has room for few columns and many rows."""
+    sides = [("run", each) for each in enumerate(seen, 1)]
+    sides += [("baseline", each) for each in enumerate(before, 1)]
+    columns = [f"{name} {place}" for name, (place, _) in sides]
+    told = [_where(*each) for _, (_, each) in sides]
+    rows = [
+        tag(
+            "tr",
+            tag("th", what, scope="row"),
+            *(tag("td", foreign(each.get(what, ""))) for each in told),
+        )
+        for what in _WHERE
+        if any(each.get(what) for each in told)
+    ]
     yield tag("h2", "Boards")
-    yield _table(columns, rows, "Where each run was")
+    yield _table(["", *columns], rows, "Where each run was")
+
+
+def _where(run: Run, found: Measured | str) -> dict[str, str]:
+    said = {"device": run.device, "target": run.target}
+    if not isinstance(found, Measured):
+        return said | {"no report": found}
+    board, settings_ = found.board, found.settings
+    return said | {
+        "board": board.model or "unknown",
+        "kernel": board.kernel or "unknown",
+        "page": f"{board.page_bytes} bytes",
+        "governor": ", ".join(board.governors or ("unknown",)),
+        "ONNX Runtime": settings_.onnxruntime,
+        "providers": ", ".join(settings_.asked),
+        "nodes": ", ".join(f"{each}: {count}" for each, count in found.ran.items()),
+    }
 
 
 def _facts(

@@ -43,6 +43,8 @@ th, td {
   border-bottom: 1px solid var(--edge);
 }
 thead th { background: var(--band); }
+th { overflow-wrap: break-word; hyphens: manual; }
+th, td { min-width: 3.5rem; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 code { font: .85em ui-monospace, monospace; }
 figure { margin: 1rem 0; }

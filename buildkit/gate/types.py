@@ -35,11 +35,14 @@ class Expected:
         samples: golden inputs.
         correct: how many of them the quantised model got right when its lock was made.
         same_answers: whether its outputs are the same on every CPU.
+        answers_sha256: of its outputs for all golden inputs, 64 hex digits; empty where they need
+            not be the same.
     """
 
     samples: int
     correct: int
     same_answers: bool
+    answers_sha256: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

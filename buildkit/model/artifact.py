@@ -43,7 +43,7 @@ class Prepared:
         signature: inputs, outputs, opset, number of parameters.
         report: what was quantised, and how.
         accuracy: samples, and percent of them right, float and quantised; ``answers``: whether
-            they are the same on every CPU, and what computes in float32.
+            they are the same on every CPU, with their ``sha256``, and what computes in float32.
         golden: descriptor of the data that it was checked with.
         data_digest: ``sha256:`` over everything that the model learned or was calibrated from.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from buildkit import canonical, digests, media
 from buildkit.model import artifact, golden
@@ -38,11 +38,16 @@ def read(folders: Mapping[str, Path], lock: Lock) -> tuple[artifact.Prepared, Pa
         DigestError: on this machine they get clearly more or fewer right.
     """
 
-    def document(stage: str, name: str) -> dict[str, object]:
-        found: dict[str, object] = canonical.load((folders[stage] / name).read_bytes())
+    def document(stage: str, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = canonical.load((folders[stage] / name).read_bytes())
         return found
 
     file = folders["quantised"] / "model.onnx"
+    accuracy = golden.replay(document("accuracy", "accuracy.json"), lock.model.golden)
+    if accuracy["answers"]["same_on_every_cpu"]:
+        # So it may stand in the card, and a device can be held to the very bytes.
+        logits = document("accuracy", "logits.json")["logits_sha256"]
+        accuracy["answers"] = {**accuracy["answers"], "sha256": logits["quantised"]}
     data = {pin.path: pin.sha256 for pin in lock.model.files} | {
         pin.file: pin.sha256 for host in lock.hosts.values() for pin in host.builder_wheels
     }
@@ -51,7 +56,7 @@ def read(folders: Mapping[str, Path], lock: Lock) -> tuple[artifact.Prepared, Pa
         size=file.stat().st_size,
         signature=document("float", "signature.json"),
         report=document("quantised", "report.json"),
-        accuracy=golden.replay(document("accuracy", "accuracy.json"), lock.model.golden),
+        accuracy=accuracy,
         golden=Descriptor(
             media_type=media.DATASET,
             digest=digests.of_file(folders["golden"]),

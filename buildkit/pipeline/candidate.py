@@ -33,6 +33,7 @@ class Candidate:
         image: manifest of the platform.
         model_index: the model's index, and ``model``, the target's variant in it.
         model: manifest of the variant.
+        weight: its file, ``model.onnx``.
         golden: the golden data.
         bundles: signed provenance; who signed it is for the device to judge.
         blobs: all of the above and what they consist of, each once.
@@ -45,6 +46,7 @@ class Candidate:
     image: Descriptor
     model_index: Descriptor
     model: Descriptor
+    weight: Descriptor
     golden: Descriptor
     bundles: tuple[Descriptor, ...]
     blobs: tuple[Blob, ...]
@@ -103,6 +105,7 @@ def find(store: Store, ref: str, target: Target) -> Candidate:
         image=image,
         model_index=model_index,
         model=model,
+        weight=_titled(store, model, "model.onnx"),
         golden=golden,
         bundles=bundles,
         blobs=tuple(
@@ -163,6 +166,7 @@ def _expected(ref: str, card: dict[str, Any]) -> Expected:
             samples=int(accuracy["samples"]),
             correct=int(accuracy["correct"]["quantised"]),
             same_answers=card["answers"]["same_on_every_cpu"] is True,
+            answers_sha256=str(card["answers"].get("sha256", "")),
         )
     except (KeyError, TypeError, ValueError) as error:
         msg = f"{ref}: its model.json does not say how accurate it is"

@@ -132,6 +132,16 @@ def clean(device: Device, *, blobs: bool) -> Any:
         return agents.Agent(link=link, packed=zips.agent()).clean(blobs=blobs)
 
 
+def wipe(device: Device) -> None:
+    """Remove all that is ours from a device, its key and whom it trusts among it.
+
+    Raises:
+        DeviceError: it cannot be reached or used.
+    """
+    with ssh.connect(device) as link:
+        agents.Agent(link=link, packed=zips.agent()).wipe()
+
+
 def forget(file: Path, name: str) -> Device:
     """Take a device out of the inventory; its key stays in the ring, and what it saw counts.
 

@@ -185,7 +185,7 @@ def test_half_an_agent_never_gets_its_name(board: Board) -> None:
 
 def test_no_room_for_the_agent(board: Board) -> None:
     (board.home / ".cache").write_text("in the way")
-    with pytest.raises(DeviceError, match="it cannot keep the agent: .*Error") as caught:
+    with pytest.raises(DeviceError, match=r"it cannot keep the agent: .*Error") as caught:
         board.agent().facts()
     assert (caught.value.kind, caught.value.blame) == ("disk", "device")
 

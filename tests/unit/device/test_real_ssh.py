@@ -96,6 +96,9 @@ def server(tmp_path: Path) -> Iterator[Server]:
     shutil.copy(tmp_path / "user.pub", tmp_path / "authorized")
     home = tmp_path / "home"
     home.mkdir()
+    # Whoever runs the tests keeps their own.
+    homes = {"HOME": home, "XDG_CACHE_HOME": home / ".cache"}
+    homes |= {"XDG_DATA_HOME": home / ".local/share", "XDG_CONFIG_HOME": home / ".config"}
     port = free_port()
     (tmp_path / "config").write_text(
         f"""
@@ -108,7 +111,7 @@ UsePAM no
 StrictModes no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
-SetEnv HOME={home} XDG_CACHE_HOME={home}/.cache XDG_DATA_HOME={home}/.local/share XDG_CONFIG_HOME={home}/.config
+SetEnv {" ".join(f"{name}={place}" for name, place in homes.items())}
 """
     )
     if os.geteuid() == 0:

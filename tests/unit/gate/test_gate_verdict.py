@@ -464,6 +464,15 @@ def test_runs_of_two_models_are_no_repetitions() -> None:
     assert judge([run(), run(device="shelf-2")], strict(), EXPECTED).outcome is INCONCLUSIVE
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_bytes_of_answers_at_the_build(*, same: bool) -> None:
+    report = calm()
+    told = report["accuracy"]["answers_sha256"] if same else "0" * 64
+    verdict = judge([run(report)], strict(), replace(EXPECTED, answers_sha256=told))
+    assert verdict.outcome is (Outcome.PASS if same else Outcome.FAIL)
+    assert [found.rule for found in verdict.findings] == ([] if same else ["answers"])
+
+
 def test_bytes_of_answers_of_one_model() -> None:
     other = calm()
     other["accuracy"]["answers_sha256"] = "0" * 64
