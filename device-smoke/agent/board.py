@@ -66,10 +66,11 @@ class Board:
     def mounts(self) -> list[Mount]:
         """What of the board the harness reads and a container would hide; only what is there."""
         wanted = [(_TREES[0], "/run/edge-smoke/device-tree"), (_MARK, f"/{_MARK}")]
+        # Where a stand-in keeps what it says of its sensors.
+        wanted.append(("run/edge-standin", "/run/edge-standin"))
         tool = next((n for n in ("usr/bin/vcgencmd", "opt/vc/bin/vcgencmd") if self._has(n)), None)
         if tool is not None:
-            # Also where a stand-in keeps what its `vcgencmd` answers.
-            wanted += [(tool, "/usr/bin/vcgencmd"), ("run/edge-standin", "/run/edge-standin")]
+            wanted.append((tool, "/usr/bin/vcgencmd"))
             machine = os.uname().machine
             for pattern in _LIBRARIES:
                 for found in sorted((self.root / f"usr/lib/{machine}-linux-gnu").glob(pattern)):

@@ -16,6 +16,7 @@ from agent.wire import Wire
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_DELIVERY = ("missing", "receive", "pull")
 COMMANDS = ("facts", "enroll", "missing", "receive", "pull", "run", "clean")
 
 
@@ -46,6 +47,11 @@ def main(arguments: Sequence[str], root: Path | None = None) -> int:
         wire.error(of_system(error))
     except MemoryError:
         wire.error(AgentError(Kind.DEVICE, "out of memory"))
+    except Exception as error:  # noqa: BLE001 - else the host would take it for a cut line
+        import traceback
+
+        traceback.print_exc()
+        wire.error(AgentError(Kind.DEVICE, f"a mistake in the agent: {error!r}"))
     else:
         return 0
     return 1
@@ -62,7 +68,10 @@ def _answer(
         from agent.run import run
 
         return run(request, machine, signals, wire.source)
-    from agent import commands
-
-    answer: dict[str, Any] = getattr(commands, arguments[0])(request, machine, wire)
+    module: Any
+    if arguments[0] in _DELIVERY:
+        from agent import delivery as module
+    else:
+        from agent import commands as module
+    answer: dict[str, Any] = getattr(module, arguments[0])(request, machine, wire)
     return answer

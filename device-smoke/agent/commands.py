@@ -1,4 +1,4 @@
-"""The commands but ``run``: facts, enrolment, blobs, tidying up."""
+"""The commands ``facts``, ``enroll`` and ``clean``."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import platform
 import time
 from typing import TYPE_CHECKING, Any
 
-from agent import VERSION, blobs, identity, runtimes, statement, strict
+from agent import VERSION, identity, runtimes, statement, strict
 from agent import places as files
 from agent.blobs import Blobs
 from agent.errors import AgentError, Kind
 from agent.guardian import Lock
 from agent.keys import Keys
 from agent.programs import Programs
+from agent.tidy import sweep
 from agent.undo import Undo
 
 if TYPE_CHECKING:
@@ -59,50 +60,6 @@ def enroll(request: dict[str, Any], machine: Machine, wire: Wire) -> dict[str, A
     return Keys(machine.places, Programs()).enroll(request)
 
 
-def missing(request: dict[str, Any], machine: Machine, wire: Wire) -> dict[str, Any]:
-    """Which blobs have to be brought."""
-    del wire
-    wanted = blobs.parse(_only(request, {"blobs"}).get("blobs"))
-    sweep(machine)
-    return {"missing": Blobs(machine.places).missing(wanted)}
-
-
-def receive(request: dict[str, Any], machine: Machine, wire: Wire) -> dict[str, Any]:
-    """Take blobs from the line."""
-    wanted = blobs.parse(_only(request, {"blobs"}).get("blobs"), "offset")
-    sweep(machine)
-    store = Blobs(machine.places)
-    store.room(wanted)
-    received = []
-    for blob in wanted:
-        with store.writer(blob, blob.offset) as writer:
-            while writer.left:
-                writer.write(wire.read(writer.left))
-                wire.progress(digest=blob.digest, bytes=writer.size)
-            writer.finish()
-        wire.progress(now=True, digest=blob.digest, bytes=blob.size)
-        received.append(blob.digest)
-    return {"received": received}
-
-
-def pull(request: dict[str, Any], machine: Machine, wire: Wire) -> dict[str, Any]:
-    """Take blobs from a registry."""
-    from agent.registry import Registry
-
-    wanted = blobs.parse(request.get("blobs"), "media_type")
-    registry = Registry.parse(request)
-    sweep(machine)
-    store = Blobs(machine.places)
-    store.room(wanted)
-    pulled = []
-    for blob in wanted:
-        if not store.there(blob):
-            registry.pull(blob, store, wire)
-        wire.progress(now=True, digest=blob.digest, bytes=blob.size)
-        pulled.append(blob.digest)
-    return {"pulled": pulled}
-
-
 def clean(request: dict[str, Any], machine: Machine, wire: Wire) -> dict[str, Any]:
     """Remove what runtimes made of images; with ``blobs`` everything but key and trust."""
     del wire
@@ -130,16 +87,6 @@ def clean(request: dict[str, Any], machine: Machine, wire: Wire) -> dict[str, An
         return {"removed": removed}
     finally:
         lock.free()
-
-
-def sweep(machine: Machine) -> None:
-    """Put right what a killed run left, unless a run goes on."""
-    lock = Lock(machine.places)
-    if lock.take(patient=True):
-        try:
-            _undo(machine, Programs()).sweep()
-        finally:
-            lock.free()
 
 
 def _remove_agents(cache: Path) -> None:

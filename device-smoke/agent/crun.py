@@ -56,10 +56,12 @@ class Crun:
         if marker.exists() and target.is_dir():
             return
         files.remove(marker)
-        # What begins with a dot is half done, and the next sweep's.
-        layout, fresh = (target.with_name(f".{kind}-{target.name}") for kind in ("oci", "new"))
-        for old in (layout, fresh, target):
-            self._delete(old)
+        self._delete(target)
+        # What begins with a dot is half done, and the next sweep's. The names are our own,
+        # since an umoci that runs as root may outlive the agent that started it.
+        layout, fresh = (
+            target.with_name(f".{kind}-{os.getpid()}-{target.name}") for kind in ("oci", "new")
+        )
         self._layout(plan, layout)
         argv = (*self._as_root, "umoci", "unpack", "--image", f"{layout}:{_TAG}", str(fresh))
         ended = self._programs.run(argv, seconds=_UNPACK_S)
@@ -81,7 +83,11 @@ class Crun:
         root = self._target(job.plan)
         # umoci wrote it for root alone.
         written = self._programs.run([*self._as_root, "cat", "--", str(root / "config.json")])
-        user = json.loads(written.out)["process"]["user"]
+        try:
+            user = json.loads(written.out)["process"]["user"]
+        except (ValueError, KeyError) as error:
+            message = f"the unpacked image has no user: {written.said}"
+            raise AgentError(Kind.RUNTIME, message, "unpack it again: device clean") from error
         argv = [*self.found.argv, "--cgroup-manager=cgroupfs", "run", "--bundle", str(bundle)]
         for python in pythons(job.plan.settings):
             document = config(job, root / "rootfs", python, user)

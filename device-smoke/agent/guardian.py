@@ -71,8 +71,8 @@ class Guardian:
     """Watches the agent from a process of its own.
 
     It sees the agent's end as the end of a pipe. A program that the agent has just started may
-    still make a container after that: all of them hold a second pipe, and until that one ends too,
-    containers are removed again and again.
+    still make a container after that: all of them hold a second pipe (but sudo closes it), and
+    until that one ends too, and no program names the container, it is removed again and again.
 
     Args:
         undo: what puts things right; must not watch the host, which may have gone.
@@ -133,4 +133,5 @@ class Guardian:
         until = time.monotonic() + _CHILDREN_S
         while not select.select([programs], [], [], 0.3)[0] and time.monotonic() < until:
             self._undo.remove_container(self._record)
-        self._undo.put_right(self._record)
+        while not self._undo.put_right(self._record) and time.monotonic() < until:
+            time.sleep(0.3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +131,8 @@ def free(path: Path) -> int:
 def remove(path: Path) -> None:
     """Remove a file or a folder with all in it; nothing happens when it is not there."""
     if path.is_dir() and not path.is_symlink():
+        import shutil
+
         shutil.rmtree(path)
     else:
         with suppress(FileNotFoundError):

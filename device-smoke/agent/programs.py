@@ -120,7 +120,7 @@ class Programs:
             over=over,
         )
 
-    def together(self, commands: Sequence[Sequence[str]], seconds: float = 20) -> list[Ended]:
+    def together(self, commands: Sequence[Sequence[str]], seconds: float = 60) -> list[Ended]:
         """Run short ones side by side; one that cannot be started ends with 127."""
         children = [self._try(argv) for argv in commands]
         until = time.monotonic() + seconds
@@ -216,10 +216,13 @@ class _Loop:
 
 def end(child: subprocess.Popen[bytes]) -> None:
     """Kill a program and all that it started in its session; wait a little."""
-    for target in (os.killpg, os.kill):
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
         # What runs as root through sudo cannot be killed from here: its container is removed.
-        with suppress(ProcessLookupError, PermissionError):
-            target(child.pid, signal.SIGKILL)
+        return
     with suppress(subprocess.TimeoutExpired):
         child.wait(5)
 

@@ -7,6 +7,7 @@ call after a power cut.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +98,7 @@ class Undo:
 
     def put_right(self, record: Record) -> bool:
         """Remove the container, restore the governor, forget the run; whether all of it went."""
-        gone = self.remove_container(record)
+        gone = self.remove_container(record) and not self._in_flight(record)
         if record.boot_id == self._board.boot_id:
             now = self._board.governors()
             for file, governor in record.governors.items():
@@ -116,6 +117,15 @@ class Undo:
         runtime = runtimes.make(found, self.programs, self._blobs, self._places)
         return runtime.remove(record.container)
 
+    def _in_flight(self, record: Record) -> bool:
+        """Whether a program that may still make the container is about."""
+        name = record.container.encode()
+        for file in (self._board.root / "proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                if name in file.read_bytes():
+                    return True
+        return False
+
     def _read(self, name: str) -> Record | None:
         try:
             document: dict[str, Any] = strict.obj(
@@ -132,7 +142,7 @@ class Undo:
             return None
 
     def _discard(self, path: Path) -> None:
-        try:
+        with suppress(OSError):
             files.remove(path)
-        except PermissionError:
+        if path.exists() and which(runtimes.SUDO[0]):
             self.programs.run([*runtimes.SUDO, "rm", "-rf", "--", str(path)], seconds=600)

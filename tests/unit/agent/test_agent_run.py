@@ -367,3 +367,20 @@ def test_without_a_memory_controller_no_runtime_is_usable(
     error = device.ask("run", artifacts.order)["error"]
     assert error["kind"] == "runtime"
     assert "cgroup_enable=memory" in error["message"]
+
+
+def test_a_program_that_may_still_make_the_container_is_waited_for(
+    ready: tuple[Device, Artifacts],
+) -> None:
+    device, _ = ready
+    folder = device.data / "runs" / "0123456789abcdef"
+    folder.mkdir(parents=True)
+    record = {"boot_id": "x", "runtime": "crun", "argv": ["sudo", "-n", "crun"], "governors": {}}
+    (folder / "undo.json").write_text(json.dumps(record))
+    # As root, so it can neither be killed nor hold a pipe of ours.
+    device.file("proc/77/cmdline", f"crun\0run\0edge-smoke-{folder.name}\0")
+    assert "done" in device.ask("missing", {"blobs": []})
+    assert device.runs == [folder.name]
+    (device.root / "proc/77/cmdline").unlink()
+    assert "done" in device.ask("missing", {"blobs": []})
+    assert device.runs == []
