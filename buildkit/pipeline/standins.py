@@ -107,23 +107,9 @@ class _Making:
         self._nix = Nix(runner, cache.home() / "standin-nix")
 
     def machine(self, options: Options, link: Path) -> Machine:
-        """The machine; Nix is asked only when the link does not lead to it."""
-        expressions = assets.asset("nix")
-        parts = {
-            "lock": pins.to_json(self._lock),
-            "code": {
-                file.name: digests.of_file(file)
-                for file in (expressions / "standin.nix", expressions / "tree.sh")
-            }
-            | {
-                f"standin/{file.name}": digests.of_file(file)
-                for file in sorted((expressions / "standin").iterdir())
-                if file.is_file()
-            },
-            "options": [options.runtime, options.pages],
-        }
-        key = digests.hex_of(digests.of_bytes(canonical.dump(parts)))[:16]
-        link = link.with_name(f"{link.name}-{key}")
+        """The machine; Nix is asked only when a link beside `link` does not lead to it."""
+        prefix = link.name
+        link = link.with_name(f"{prefix}-{self._key(options)}")
         document = self._made(link)
         if document is None:
             wanted = self._lock.wanted(host_architecture(), options.runtime, options.pages)
@@ -136,8 +122,27 @@ class _Making:
                     "runtime": options.runtime,
                     "pages": options.pages,
                 }
-                document = self._nix.build(expressions / "standin.nix", arguments, "standin", link)
+                document = self._nix.build(self._code[0], arguments, "standin", link)
+            for old in link.parent.glob(f"{prefix}-*"):
+                if old != link:
+                    old.unlink()
         return Machine.from_json(document, self._nix.physical)
+
+    @property
+    def _code(self) -> tuple[Path, ...]:
+        """The expression, and all that it reads beside its arguments."""
+        folder = assets.asset("nix")
+        programs = (file for file in sorted((folder / "standin").iterdir()) if file.is_file())
+        return (folder / "standin.nix", folder / "tree.sh", *programs)
+
+    def _key(self, options: Options) -> str:
+        """Sixteen hex digits over everything that decides what Nix makes."""
+        parts = {
+            "lock": pins.to_json(self._lock),
+            "code": {file.name: digests.of_file(file) for file in self._code},
+            "options": [options.runtime, options.pages],
+        }
+        return digests.hex_of(digests.of_bytes(canonical.dump(parts)))[:16]
 
     def _made(self, link: Path) -> Any:
         if link.is_symlink():

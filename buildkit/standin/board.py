@@ -19,13 +19,13 @@ from buildkit.lock import cache
 from buildkit.standin import faults, keys
 from buildkit.standin.running import DISK, Running, ended
 from buildkit.standin.snapshot import MEMORY, Snapshots
-from buildkit.standin.types import Connection, Options, Status
+from buildkit.standin.types import Connection, Machine, Options, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from buildkit.run import Runner
-    from buildkit.standin.types import Machine, Maker
+    from buildkit.standin.types import Maker
 
 USER = "pi"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
@@ -96,7 +96,7 @@ class Standin:
             options=Options(**record["options"]),
             connection=self._connection(record),
             faults=record["faults"],
-            machine_gone=not Path(record["disk"]).exists(),
+            machine_gone=not Path(record["machine"]["disk"]).exists(),
         )
 
     def start(
@@ -132,7 +132,7 @@ class Standin:
             if not fresh:
                 self._refuse_other(record, options)
             # Before anything is forgotten, since it may fail.
-            machine = make(options, self.folder / "machine")
+            machine = self._machine(make, options, {} if fresh else record)
             # Another process than the record's comes of a start that was killed half-way.
             self._running.kill()
             if fresh or not record:
@@ -145,10 +145,20 @@ class Standin:
                 options=dataclasses.asdict(options),
                 port=port,
                 faults=_lasting(record.get("faults", {})),
-                disk=str(machine.disk),
+                machine=machine.to_json(),
                 pid=self._running.pid,
             )
             return self.status()
+
+    def _machine(self, make: Maker, options: Options, record: Mapping[str, Any]) -> Machine:
+        """What it is made of: a board with a disk stays what it was, whatever the lock says now."""
+        if not record or not (self.folder / DISK).exists():
+            return make(options, self.folder / "machine")
+        machine = Machine.from_json(record["machine"], Path)
+        if not machine.disk.exists():
+            msg = f"the system that the disk of stand-in {self.name} stands on is gone"
+            raise InputError(msg, f"standin start {self.name} --fresh forgets the disk")
+        return machine
 
     def _start(
         self,
@@ -161,9 +171,6 @@ class Standin:
         port = record.get("port", 0)
         if not (self.folder / DISK).exists():
             return self._new(machine, options, port, say)
-        if record.get("disk") != str(machine.disk):
-            msg = f"the disk of stand-in {self.name} was made over another system"
-            raise InputError(msg, f"standin start {self.name} --fresh forgets it")
         say("starting it from its disk")
         return self._cold(machine, options, port)
 
@@ -214,8 +221,8 @@ class Standin:
         """
         row = faults.named(name)
         value = row.read(value)
+        self._need_running()
         with self._alone():
-            self._need_running()
             row.strike(self, value)
             return self._note_faults({**self._record()["faults"], name: value})
 
@@ -227,8 +234,8 @@ class Standin:
             DeviceError: the board does not run.
         """
         chosen = faults.FAULTS if name is None else {name: faults.named(name)}
+        self._need_running()
         with self._alone():
-            self._need_running()
             for row in chosen.values():
                 row.heal(self)
             left = self._record()["faults"]
@@ -244,8 +251,8 @@ class Standin:
             port = self._running.launch(machine, options, port=port, restore=True)
             ended(lambda: self._running.restore(kept / MEMORY), self._running)
             self._greet(port)
-        except (ToolError, DeviceError) as error:
-            say(f"no snapshot can be used, starting the kernel: {error.message}")
+        except (ToolError, DeviceError, OSError) as error:
+            say(f"no snapshot can be used, starting the kernel: {error}")
             self._snapshots.drop(machine, options)
             (self.folder / DISK).unlink(missing_ok=True)
             self._running.new_disk(machine)
@@ -286,7 +293,7 @@ class Standin:
         return ran
 
     def _need_running(self) -> None:
-        if not self._running.pid:
+        if not self.status().running:
             msg = f"stand-in {self.name} does not run"
             remedy = f"python -m buildkit standin start {self.name}"
             raise DeviceError(kind="device", blame="host", message=msg, remedy=remedy)

@@ -6,6 +6,7 @@ that it depends on. There are no keys in it: a board gets its own after it was r
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import time
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 MEMORY = "memory"
 _UNUSED_SECONDS = 30 * 24 * 3600
+_MOST = 6
 # What a session on the board needs is read once, so that it is in memory. Nothing may ask for the
 # boot's id here: the kernel makes it up when it is first asked for, for each board its own.
 _WARM = """
@@ -55,6 +57,7 @@ class Snapshots:
 
     def folder(self, machine: Machine, options: Options) -> Path:
         """Where the snapshot of one kind of board stands, or would stand."""
+        options = _alone(options)
         parts = {
             "machine": machine.to_json(),
             "command": emulator.command(machine, options, Path(DISK), port=0),
@@ -76,7 +79,7 @@ class Snapshots:
                 if not kept.is_dir():
                     say("starting the board for the first time, to keep its state")
                     self._make(kept, machine, options)
-                    self._sweep(kept)
+                    self._sweep()
         os.utime(kept)
         return kept
 
@@ -89,7 +92,7 @@ class Snapshots:
         with scratch.folder(self._home) as folder:
             running = Running(folder, self._runner)
             running.new_disk(machine)
-            running.launch(machine, options)
+            running.launch(machine, _alone(options))
 
             def save() -> None:
                 running.await_orders()
@@ -104,9 +107,15 @@ class Snapshots:
                 (folder / name).replace(part / name)
             part.replace(kept)
 
-    def _sweep(self, keep: Path) -> None:
-        """Take away what nobody has used for a month."""
-        for folder in self._home.iterdir():
-            old = time.time() - folder.stat().st_mtime > _UNUSED_SECONDS
-            if folder.is_dir() and folder != keep and (folder / MEMORY).exists() and old:
+    def _sweep(self) -> None:
+        """Take away what nobody has used for a month, and all but the latest few."""
+        used = {path.parent: path.parent.stat().st_mtime for path in self._home.glob(f"*/{MEMORY}")}
+        latest = sorted(used, key=lambda folder: used[folder], reverse=True)[:_MOST]
+        for folder, when in used.items():
+            if folder not in latest or time.time() - when > _UNUSED_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alone(options: Options) -> Options:
+    """Options of a board that reaches nothing: what one reaches is no part of its state."""
+    return dataclasses.replace(options, reach=0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from buildkit import canonical, digests
 from buildkit.errors import InputError
 
 if TYPE_CHECKING:
@@ -103,11 +102,6 @@ class Machine:
             name: value if isinstance(value, int) else str(value)
             for name, value in asdict(self).items()
         }
-
-    @property
-    def identity(self) -> str:
-        """``sha256:`` over all that it is made of: Nix names contents."""
-        return digests.of_bytes(canonical.dump(self.to_json()))
 
     def run(self, program: Path) -> tuple[str, ...]:
         """The first words of a command that starts one of the two programs."""

@@ -209,7 +209,8 @@ def main() -> None:
     for name in ("poweroff", "reboot"):
         root.file(
             f"usr/sbin/{name}",
-            f"#!/{OWN}/busybox sh\nsync\nexec /{OWN}/busybox {name} -f\n",
+            f"#!/{OWN}/busybox sh\n# Whoever is logged in shall see the end of the line.\n"
+            f"setsid sh -c 'killall sshd; sleep 0.2; sync; {name} -f' &\n",
             0o755,
         )
     root.file("usr/bin/vcgencmd", Path(settings["vcgencmd"]).read_bytes(), 0o755)
