@@ -36,6 +36,7 @@ COMMANDS = {
     "verify": "hold an artifact and all that is said about it against a policy",
     "device": "enrol a board, ask it, or forget it",
     "smoke": "run an image and its model on devices, and judge what they measure",
+    "gate": "judge again what devices saw of an image, by the rules of today",
     "show": "list a store, or one artifact with all that hangs on it",
     "why": "say why two artifacts, or two locks, differ",
     "gc": "delete what nothing in a store refers to",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from buildkit import digests
 from buildkit.cli import render, stores
 from buildkit.errors import BuildkitError, EvidenceError, InputError
 from buildkit.evidence import bundle, kinds, referrers, statement
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from buildkit.records import Descriptor
     from buildkit.store import Store
 
+_SHOWN = ("about", "digest", "kind", "signer", "bundle")
 _NOTES = """\
 Shown as it stands in the store: `python -m buildkit verify` says whether it is true.
 
@@ -23,6 +25,7 @@ examples:
   python -m buildkit evidence digits:1.0.0 --kind provenance
   python -m buildkit evidence digits:1.0.0 --kind cyclonedx --about linux/arm64 > sbom.json
   python -m buildkit evidence digits-model:1.0.0 --kind spdx
+  python -m buildkit evidence digits:1.0.0 --kind test-result --about sha256:0123…
 """
 
 
@@ -34,7 +37,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--kind", metavar="KIND", help=f"print what is said: {', '.join(sorted(kinds.BY_NAME))}"
     )
     parser.add_argument(
-        "--about", metavar="PART", help="only what is said about one platform or digest"
+        "--about",
+        metavar="PART",
+        help="only what is said about one platform or digest, or what one bundle says",
     )
     stores.argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object, nothing else")
@@ -51,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     if options.kind is not None:
         return _print(rows, options)
     if options.json:
-        listed = [{key: row[key] for key in row if key != "predicate"} for row in rows]
+        listed = [{key: row[key] for key in _SHOWN} for row in rows]
         render.document({"digest": top.digest, "evidence": listed})
     elif rows:
         heads = ("about", "kind", "signed by", "bundle")
@@ -63,21 +68,27 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _wanted(row: dict[str, Any], options: argparse.Namespace) -> bool:
-    return options.about in (None, row["about"], row["digest"]) and options.kind in (
-        None,
-        row["kind"],
-    )
+    about = (None, row["about"], row["digest"], row["bundle"])
+    return options.about in about and options.kind in (None, row["kind"])
 
 
 def _print(rows: list[dict[str, Any]], options: argparse.Namespace) -> int:
-    found = {row["bundle"]: row for row in rows if "predicate" in row}
+    # What several signed is said once.
+    found = {row["said"]: row for row in rows if "said" in row}
     if len(found) != 1:
-        about = ", ".join(sorted({row["about"] for row in found.values()}))
         msg = f"{len(found)} statements of kind {options.kind} about {options.ref}"
-        raise InputError(msg, f"say which: --about PART, one of {about}" if about else "")
+        raise InputError(msg, _which(list(found.values())))
     (row,) = found.values()
     render.document(row["predicate"])
     return 0
+
+
+def _which(rows: list[dict[str, Any]]) -> str:
+    """How to name one statement: by its part, and where a part has several, by their bundles."""
+    parts = [row["about"] for row in rows]
+    names = sorted({each if parts.count(each) == 1 else "" for each in parts} - {""})
+    names += [f"{row['bundle']} ({row['about']})" for row in rows if parts.count(row["about"]) > 1]
+    return f"say which: --about, and one of {', '.join(names)}" if names else ""
 
 
 def _rows(store: Store, top: Descriptor) -> Iterator[dict[str, Any]]:
@@ -105,4 +116,5 @@ def _row(found: referrers.Found | EvidenceError) -> dict[str, Any]:
         "signer": f"key {signed.key_hint}" if signed.key_hint else "a certificate",
         "bundle": found.digest,
         "predicate": said.predicate,
+        "said": digests.of_bytes(signed.envelope.payload),
     }

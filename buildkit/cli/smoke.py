@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from buildkit.cli import render, signer, stores, trials
 from buildkit.device import inventory
@@ -75,30 +75,37 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Try it, and show what came of it."""
     from buildkit.evidence.keys import KeyRing, location  # noqa: PLC0415 - `--help` must not wait
-    from buildkit.pipeline import devices, limits, smoke  # noqa: PLC0415 - as above
+    from buildkit.pipeline import devices, limits, local, smoke  # noqa: PLC0415 - as above
+    from buildkit.pipeline.trials import Asked  # noqa: PLC0415 - as above
 
     if bool(options.device) == options.local:
         msg = "say where: on a device, or in the engine"
         raise InputError(msg, "--device NAME, or --local")
+    if options.target and not options.local:
+        msg = "--target is for --local: a device has its own"
+        raise InputError(msg, "leave it out")
+    if options.registry and options.local:
+        msg = "--registry is for devices: the engine takes everything from the store"
+        raise InputError(msg, "leave it out")
     progress = render.progress(options)
     found = limits.find(options.what, store=options.store, profile=options.profile)
-    asked = smoke.Asked(
+    asked = Asked(
         store=found.store,
         ref=found.ref,
         limits=found.limits,
+        recipe=found.recipe,
         baseline=options.baseline or "",
         registry=_registry(options),
     )
-    more: dict[str, Any] = {
-        "ring": KeyRing.load(location()),
-        "signer": signer.chosen(options, progress),
-        "progress": progress,
-    }
+    who = signer.chosen(options, progress)
     if options.local:
-        done = smoke.local(asked, options.target or "amd64", **more)
+        target = options.target or "amd64"
+        done = local.local(asked, target, signer=who, progress=progress)
     else:
         file = options.devices or inventory.location()
-        done = smoke.smoke(asked, devices.chosen(file, options.device), **more)
+        ring = KeyRing.load(location())
+        boards = devices.chosen(file, options.device)
+        done = smoke.smoke(asked, boards, ring=ring, signer=who, progress=progress)
     return trials.show(found.ref, done, page=options.html, as_json=options.json)
 
 

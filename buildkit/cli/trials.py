@@ -13,17 +13,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from buildkit.gate import Verdict
-    from buildkit.pipeline.smoke import Trial
+    from buildkit.pipeline.trials import Trial
 
 _STATUS = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.INCONCLUSIVE: 2}
 
 
-def show(ref: str, trials: Sequence[Trial], *, page: Path | None, as_json: bool) -> int:
-    """Print them; the exit status."""
-    from buildkit.pipeline import smoke  # noqa: PLC0415 - `--help` must not wait for it
+def show(
+    ref: str,
+    trials: Sequence[Trial],
+    *,
+    page: Path | None,
+    as_json: bool,
+    passed_over: Sequence[str] = (),
+) -> int:
+    """Print them, and why test results were passed over; the exit status."""
+    from buildkit.pipeline import trials as made  # noqa: PLC0415 - `--help` must not wait for it
 
-    outcome = smoke.outcome(trials)
-    pages = smoke.pages(ref, trials, page) if page is not None else ()
+    outcome = made.outcome(trials)
+    pages = made.pages(ref, trials, page) if page is not None else ()
     if as_json:
         render.document(
             {
@@ -31,16 +38,31 @@ def show(ref: str, trials: Sequence[Trial], *, page: Path | None, as_json: bool)
                 "outcome": str(outcome),
                 "trials": [_plain(trial) for trial in trials],
                 "pages": [str(each) for each in pages],
+                "passed_over": list(passed_over),
             }
         )
         return _STATUS[outcome]
     for trial in trials:
         _show(trial)
+    for why in passed_over:
+        print(render.plain(f"not judged {why}"))
     for each in pages:
         print(render.plain(f"page       {each}"))
-    listed = ", ".join(f"{trial.device} {trial.verdict.outcome}" for trial in trials)
-    print(render.plain(f"{ref}: {outcome}" + (f" ({listed})" if len(trials) > 1 else "")))
+    print(render.plain(f"{ref}: {outcome}{_where(trials)}"))
     return _STATUS[outcome]
+
+
+def _where(trials: Sequence[Trial]) -> str:
+    """Behind the outcome: what several devices said, or that there was none."""
+    if not trials:
+        return ": no test result about it counts"
+    marked = ["local: on no device"] if any(each.local for each in trials) else []
+    if len(trials) > 1:
+        twice = len({each.device for each in trials}) < len(trials)
+        for each in trials:
+            of = f" ({each.target})" if twice else ""
+            marked.append(f"{each.device}{of} {each.verdict.outcome}")
+    return f" ({', '.join(marked)})" if marked else ""
 
 
 def _show(trial: Trial) -> None:
@@ -85,6 +107,7 @@ def _plain(trial: Trial) -> dict[str, Any]:
         "outcome": str(trial.verdict.outcome),
         "attempts": trial.attempts,
         "brought_bytes": trial.brought,
+        "local": trial.local,
         "marks": list(trial.marks),
         "findings": [
             {
@@ -99,5 +122,6 @@ def _plain(trial: Trial) -> dict[str, Any]:
             dataclasses.asdict(each) | {"outcome": each.outcome and str(each.outcome)}
             for each in trial.verdict.rows
         ],
+        "tried": dict(trial.tried),
         "referrers": list(trial.referrers),
     }

@@ -133,7 +133,9 @@ def connect(
         InputError: the file of the private SSH key is not there.
         OSError: no folder for temporary files can be made.
     """
-    with scratch.folder(short_folder()) as folder:
+    home = short_folder()
+    scratch.sweep(home)
+    with scratch.folder(home) as folder:
         known = folder / "known_hosts"
         known.write_text(f"{alias(device.name)} {device.host_key}\n", encoding="ascii")
         pinned = {

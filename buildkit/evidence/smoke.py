@@ -35,6 +35,8 @@ BLAMES = ("artifact", "device", "host")
 OUTCOMES = ("PASS", "FAIL", "INCONCLUSIVE")
 # SLSA lets users name levels of their own; this one says that a gate let it pass.
 LEVEL = "EDGE_BUILDKIT_SMOKE"
+# Whoever asks for the level above must not be content with a run on no device.
+LEVEL_LOCAL = "EDGE_BUILDKIT_SMOKE_LOCAL"
 
 _RESULT = {
     *("result", "configuration", "passedTests", "warnedTests", "failedTests"),
@@ -167,7 +169,7 @@ def verdict(
                 {"digest": {"sha256": each}} for each in sorted(set(map(payload_digest, inputs)))
             ],
             "verificationResult": "PASSED" if passed else "FAILED",
-            "verifiedLevels": [LEVEL if passed else "FAILED"],
+            "verifiedLevels": [_level(gate) if passed else "FAILED"],
             "gate": dict(gate),
         },
     )
@@ -255,6 +257,13 @@ def read_verdict(said: Statement, what: str) -> Verdict:
         devices=devices,
         subjects=frozenset(each.digest for each in said.subjects),
     )
+
+
+def _level(gate: Mapping[str, Any]) -> str:
+    devices = gate.get("devices")
+    rows = devices if isinstance(devices, list) else []
+    is_local = any(isinstance(each, dict) and each.get("local") is True for each in rows)
+    return LEVEL_LOCAL if is_local else LEVEL
 
 
 def _run(value: Any, where: str) -> Mapping[str, Any]:

@@ -24,6 +24,9 @@ _WORDS: Final = {
     Outcome.INCONCLUSIVE: "cannot be told",
     Outcome.PASS: "no",
 }
+GROSS: Final = 3
+"""How many times what `max_slower` allows is too slow even where times are not judged."""
+
 _PERCENTS: Final = (("p50", stats.MEDIAN), ("p95", stats.P95))
 
 
@@ -49,8 +52,13 @@ def rows(given: Judging, *, void: bool) -> Iterator[tuple[Row, tuple[Doubt, ...]
     ):
         limit = f"≤ {most:+g} %"
         if timed and given.untimed:
-            limit = f"{limit} (not judged: {given.untimed})"
-            yield Row(name=name, value="not judged", limit=limit), ()
+            doubts = () if void else tuple(_grossly(given, most))
+            if not doubts:
+                limit = f"{limit} (not judged: {given.untimed})"
+                yield Row(name=name, value="not judged", limit=limit), ()
+                continue
+            limit = f"≤ {_gross(most):+g} % ({given.untimed})"
+            yield Row(name=name, value="yes", limit=limit, outcome=Outcome.FAIL), doubts
             continue
         if void or given.void or given.baseline is None or (timed and given.disturbed):
             word = _WORDS[Outcome.INCONCLUSIVE]
@@ -104,6 +112,28 @@ def slower(found: Combined, before: Combined, most: float) -> Iterator[Doubt]:
             yield fail("slower", f"{said}; at most {most:g} % is allowed")
         elif high > most:
             yield unclear("slower", f"{said}, which is too wide to tell whether {most:g} % holds")
+
+
+def _gross(most: float) -> float:
+    return (100 + most) * GROSS - 100
+
+
+def _grossly(given: Judging, most: float) -> Iterator[Doubt]:
+    """Whether p50 is so far above the baseline's that no emulation can be the reason.
+
+    The median alone: whatever else the machine does makes the tail of both sides. And of all runs
+    of a side together, whose bound one run that was held up does not move.
+    """
+    if given.void or given.disturbed or given.baseline is None:
+        return
+    low, _ = _bounds(given.found, stats.MEDIAN)
+    _, high = _bounds(given.baseline, stats.MEDIAN)
+    if low and high and _change(low, high) > _gross(most):
+        message = f"p50 is at least {low / high:.3g} times the baseline's"
+        yield fail(
+            "slower",
+            f"{message}, and {_gross(most) / 100 + 1:.3g} times is the most on any machine",
+        )
 
 
 def larger(found: Combined, before: Combined, most: float) -> Iterator[Doubt]:

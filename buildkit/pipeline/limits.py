@@ -26,14 +26,24 @@ _USER, _PASSWORD = "EDGE_BUILDKIT_REGISTRY_USER", "EDGE_BUILDKIT_REGISTRY_PASSWO
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Named:
-    """An image, and by which limits it is judged."""
+    """An image, and by which limits it is judged.
+
+    Attributes:
+        store: where it is.
+        ref: its name or digest.
+        limits: of its recipe.
+        recipe: file of the recipe, when that was named.
+    """
 
     store: Store
     ref: str
     limits: SmokeSpec
+    recipe: Path | None = None
 
 
-def find(what: str, *, store: Path | None, profile: str | None = None) -> Named:
+def find(
+    what: str, *, store: Path | None, profile: str | None = None, rules: Path | None = None
+) -> Named:
     """What a user means.
 
     Args:
@@ -41,6 +51,7 @@ def find(what: str, *, store: Path | None, profile: str | None = None) -> Named:
             image, judged by the recipe that it was built from.
         store: folder of the store; the recipe's, or the nearest one, when absent.
         profile: in the place of the one that the recipe says.
+        rules: a recipe's file whose limits count, whatever the image was built from.
 
     Raises:
         RecipeError: the recipe has mistakes.
@@ -50,7 +61,9 @@ def find(what: str, *, store: Path | None, profile: str | None = None) -> Named:
         recipe = load(Path(what))
         home = store or projects.root_of(recipe.file) / ".buildkit/store"
         shelf = Store.open(home)
-        named = Named(store=shelf, ref=made.names(recipe)[0], limits=recipe.smoke)
+        named = Named(
+            store=shelf, ref=made.names(recipe)[0], limits=recipe.smoke, recipe=recipe.file
+        )
         try:
             shelf.resolve(named.ref)
         except StoreError as error:
@@ -58,7 +71,10 @@ def find(what: str, *, store: Path | None, profile: str | None = None) -> Named:
             raise StoreError(msg, f"build it first: python -m buildkit build {what}") from error
     else:
         shelf = Store.open(store) if store is not None else _nearest()
-        named = Named(store=shelf, ref=what, limits=_recorded(shelf, what))
+        limits = SmokeSpec() if rules is not None else _recorded(shelf, what)
+        named = Named(store=shelf, ref=what, limits=limits)
+    if rules is not None:
+        named = dataclasses.replace(named, limits=load(rules).smoke)
     if profile is None:
         return named
     return dataclasses.replace(named, limits=_with_profile(named.limits, profile))

@@ -6,6 +6,8 @@ import gzip
 import io
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -372,3 +374,40 @@ def test_whoever_is_stopped_leaves_no_container_or_the_next_one_takes_it_away(
     else:
         assert scene.docker.client.containers.list(filters=running)
         assert scene.run(smoke=packed(__main__="raise SystemExit(4)")).status == 4
+
+
+def test_a_local_pass_is_marked_and_no_device_for_anybody(digits: Project, tmp_path: Path) -> None:
+    # Others read that store, and what is said in it.
+    store = tmp_path / "store"
+    shutil.copytree(digits.store.root, store)
+    ref, own = f"{digits.name}:1.0.0", ("--store", store)
+    target = "amd64" if NATIVE == "amd64" else "pi5"
+    quick = ("--profile", "quick", *own)
+    page = tmp_path / "page.html"
+    words = ("--local", "--target", target, *quick)
+
+    # The engine that the recipe pins, then one that runs.
+    done = digits.cli("smoke", digits.recipe, *words, "--html", page)
+    assert done.stdout.endswith(f"{ref}: PASS (local: on no device)\n")
+    assert "mark       local: ran in this machine's engine, on no device" in done.stdout
+    assert "LOCAL: it ran in an engine of the host" in page.read_text()
+    (trial,) = json.loads(digits.cli("smoke", ref, *words, "--json").stdout)["trials"]
+    assert (trial["outcome"], trial["local"], trial["device"]) == ("PASS", True, "local")
+
+    # Two runs, each said once, and of its own.
+    said = digits.cli("evidence", ref, *own, "--kind", "test-result", status=2)
+    (bundle, *_) = re.findall(r"sha256:[0-9a-f]{64}", said.stderr)
+    one = digits.cli("evidence", ref, *own, "--kind", "test-result", "--about", bundle)
+    assert json.loads(one.stdout)["run"]["local"] is True
+
+    assert "runs on no device" in digits.cli("gate", ref, *quick, status=2).stdout
+    assert digits.cli("gate", ref, *quick, "--device", "local").stdout.endswith(
+        f"{ref}: PASS (local: on no device)\n"
+    )
+    digits.cli("verify", ref, *own)
+    policy = tmp_path / "policy.toml"
+    policy.write_text(
+        f'schema = 1\n[smoke]\ntargets = ["{target}"]\ndevices = 1\nstandins = true\n'
+    )
+    refused = digits.cli("verify", ref, *own, "--policy", policy, status=1)
+    assert "it ran on no device" in refused.stdout + refused.stderr

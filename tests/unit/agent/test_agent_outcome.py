@@ -113,6 +113,38 @@ def test_no_report_breaks_the_judge(document: Any) -> None:
     assert found.report is None
 
 
+@pytest.mark.parametrize(("oom", "kind"), [(True, "memory"), (None, "memory"), (False, "device")])
+def test_whose_fault_a_kill_is(oom: bool | None, kind: str) -> None:  # noqa: FBT001 - of a table
+    from agent.programs import Ended
+
+    order = orders.parse(Artifacts().order)
+    ended = Ended(code=137, out=container.BEGAN, err="")
+    found = outcome.judge(ended, order, DIGEST, oom=oom).failure
+    assert found is not None
+    assert found.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("events", "wanted"),
+    [
+        ("low 0\noom 1\noom_kill 1\n", True),
+        ("low 0\noom 0\noom_kill 1\n", False),
+        ("low 0\noom 2\noom_kill 0\n", False),
+        ("low 0\n", None),
+        ("nonsense\n", None),
+        (None, None),
+    ],
+)
+def test_what_the_kernel_says_of_memory(
+    tmp_path: Path,
+    events: str | None,
+    wanted: bool | None,  # noqa: FBT001 - of a table
+) -> None:
+    if events is not None:
+        (tmp_path / "memory.events").write_text(events)
+    assert crun.ran_out(tmp_path) is wanted
+
+
 def test_the_report_comes_out_of_the_container_alone(tmp_path: Path) -> None:
     # In the place of the harness: it prints, as libraries do, and writes a report.
     package = tmp_path / "smoke"

@@ -101,6 +101,21 @@ def test_any_folder_for_temporary_files_will_do(
     assert not set(found["ControlPath"] + found["UserKnownHostsFile"]) & set(' %$"~')
 
 
+def test_what_a_killed_command_left_is_taken_away(
+    board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "tmp"
+    (home / "edge-buildkit-0123").mkdir(parents=True)
+    (home / "edge-buildkit-0123" / "known_hosts").touch()
+    (home / "edge-buildkit-0123.lock").touch()
+    (home / "somebody-elses").mkdir()
+    monkeypatch.setenv("TMPDIR", str(home))
+    monkeypatch.setattr(ssh, "short_folder", lambda: home)
+    with ssh.connect(board.device, path=board.path):
+        assert not (home / "edge-buildkit-0123").exists()
+    assert [each.name for each in home.iterdir()] == ["somebody-elses"]
+
+
 def test_rsa_keys_are_not_asked_to_sign_with_sha1() -> None:
     assert ssh.algorithms("ssh-rsa AAAA") == "rsa-sha2-512,rsa-sha2-256"
 

@@ -513,6 +513,54 @@ def test_against_a_baseline(factor: float, outcome: Outcome, rules: list[str]) -
     assert row.change == pytest.approx((1 / factor - 1) * 100, abs=0.5)
 
 
+@pytest.mark.parametrize(
+    ("factor", "outcome"),
+    # Above 3 times what is allowed, 1.05; `times` vary by a few percent.
+    [(1.0, None), (1 / 3, None), (1 / 3.1, None), (1 / 3.3, FAIL), (1 / 50, FAIL)],
+)
+@pytest.mark.parametrize("local", [False, True])
+def test_a_gross_difference_is_judged_on_any_machine(
+    factor: float, outcome: Outcome | None, *, local: bool
+) -> None:
+    runs = [untimed(run(), local=local) for _ in range(2)]
+    before = [untimed(faster(factor, seed=seed), local=local) for seed in (3, 9)]
+    verdict = judge(runs, strict(), EXPECTED, baseline=before)
+    assert outcome_of("slower than the baseline", verdict) is outcome
+    assert verdict.outcome is (outcome or PASS)
+    assert [finding.rule for finding in verdict.findings] == (["slower"] if outcome else [])
+    (row,) = (row for row in verdict.rows if row.name == "slower than the baseline")
+    where = "local" if local else "stand-in"
+    said = f"≤ +215 % ({where})" if outcome else f"≤ +5 % (not judged: {where})"
+    assert row.limit == said
+
+
+def untimed(of: Run, *, local: bool) -> Run:
+    """The same, where times are not judged."""
+    if local:
+        return replace(of, local=True)
+    assert of.report is not None
+    return replace(of, report={**of.report, "board": {**of.report["board"], "standin": MARK}})
+
+
+def test_one_run_of_two_that_was_held_up_is_no_gross_difference() -> None:
+    held_up = calm()
+    slow(50)(held_up)
+    runs = [untimed(run(), local=False), untimed(run(held_up), local=False)]
+    before = [untimed(faster(1.0, seed=seed), local=False) for seed in (3, 9)]
+    assert judge(runs, strict(), EXPECTED, baseline=before).outcome is PASS
+
+
+def test_a_gross_difference_is_not_judged_on_a_throttled_standin_or_against_another() -> None:
+    disturbed = calm()
+    throttle(disturbed, [1, 0, 0])
+    before = [untimed(faster(1 / 50), local=False)]
+    verdict = judge([untimed(run(disturbed), local=False)], strict(), EXPECTED, baseline=before)
+    assert [finding.rule for finding in verdict.findings] == ["throttled"]
+    other = [faster(1 / 50)]
+    verdict = judge([untimed(run(), local=False)], strict(), EXPECTED, baseline=other)
+    assert [finding.rule for finding in verdict.findings] == ["comparable"]
+
+
 def test_larger_than_the_baseline() -> None:
     before = calm()
     process(before)["memory"]["steady"]["peak_rss_bytes"] //= 2

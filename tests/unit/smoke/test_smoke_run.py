@@ -19,9 +19,12 @@ from smoke.answers import Checker
 from smoke.engine import CPU, Settings
 from smoke.errors import SmokeError
 from smoke.golden import Golden
+from smoke.host import Host
 from smoke.placement import parse
+from smoke.process import killed_for_memory
 from smoke.profiles import PROFILES
 from smoke.samples import unpack
+from smoke.unknown import Unknown
 from smoke_parts import (
     CLASSES,
     INPUTS,
@@ -296,7 +299,7 @@ def test_a_signal_leaves_nothing(folder: Path, number: signal.Signals) -> None:
     assert not Path("/proc", str(workers[0])).exists()
 
 
-def test_a_killed_worker_is_out_of_memory(folder: Path) -> None:
+def test_a_killed_worker(folder: Path) -> None:
     with subprocess.Popen(
         command(folder, profile="smoke"), env=environment(), stderr=subprocess.PIPE, text=True
     ) as running:
@@ -306,8 +309,32 @@ def test_a_killed_worker_is_out_of_memory(folder: Path) -> None:
         os.kill(workers[0], signal.SIGKILL)
         _, said = running.communicate(timeout=30)
     assert running.returncode == 2
-    assert said.startswith("smoke: memory: ")
+    # Where the kernel counts such kills it is known that this was none of them.
+    kind = "device" if killed_for_memory(Host()) is False else "memory"
+    assert said.startswith(f"smoke: {kind}: ")
     assert not (folder / "report.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("events", "wanted"),
+    [
+        ("low 0\nhigh 0\nmax 9\noom 1\noom_kill 1\noom_group_kill 0", True),
+        ("low 0\nhigh 0\nmax 9\noom 0\noom_kill 0", False),
+        # The board had no memory left: not the limit's fault.
+        ("max 0\noom 0\noom_kill 1", False),
+        # Reached, but nothing was killed for it.
+        ("max 3\noom 2\noom_kill 0", False),
+        ("max 3", None),
+        (None, None),
+    ],
+)
+def test_whose_fault_a_kill_is(tmp_path: Path, events: str | None, *, wanted: bool | None) -> None:
+    group = tmp_path / "sys/fs/cgroup"
+    group.mkdir(parents=True)
+    if events is not None:
+        (group / "memory.events").write_text(events + "\n")
+    found = killed_for_memory(Host(root=tmp_path))
+    assert (None if isinstance(found, Unknown) else found) is wanted
 
 
 def test_a_disk_without_room(folder: Path) -> None:
