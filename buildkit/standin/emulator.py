@@ -182,7 +182,9 @@ def order(folder: Path, script: str, *, deadline: float = 60.0) -> tuple[int, st
                 if len(words) >= 2 and words[0] == token and words[1].isdigit():
                     return int(words[1]), _text(words[2] if len(words) > 2 else "")
                 if time.monotonic() > end:
-                    break
+                    # Not the same as the end of what it says: it may only be slow to come up.
+                    msg = f"stand-in {folder.name}: no answer of use after {deadline:.0f} s"
+                    raise DeadlineError(msg, f"look at {folder / 'console.log'}")
     msg = f"stand-in {folder.name}: it ended, or said nothing of use"
     raise DeviceError(
         kind="device", blame="host", message=msg, remedy=f"look at {folder / 'console.log'}"

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _UNPACK_S = 1800.0
 _TAG = "edge"
 _DEV = "/dev"
+_CGROUPS = Path("/sys/fs/cgroup")
+_INNER = "run"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MASKED = ("acpi", "asound", "kcore", "keys", "latency_stats", "timer_list", "sched_debug", "scsi")
 _READONLY = ("bus", "fs", "irq", "sys", "sysrq-trigger")
@@ -78,7 +80,7 @@ class Crun:
         self._delete(layout)
 
     def run(self, job: Job) -> tuple[Ended, bool | None]:
-        """Run in the foreground; crun does not say whether memory ran out."""
+        """Run in the foreground; the kernel says whether memory ran out."""
         bundle = files.folder(job.folder / "bundle")
         root = self._target(job.plan)
         # umoci wrote it for root alone.
@@ -96,13 +98,17 @@ class Crun:
             if not no_python(ended):
                 break
             self.remove(job.name)
-        return ended, None
+        return ended, ran_out(_group(job.name))
 
     def remove(self, name: str) -> bool:
-        """End and remove a container."""
+        """End and remove a container, and the group that its own was in."""
         ended = self._programs.run([*self.found.argv, "delete", "--force", name])
         text = ended.err.lower()
-        return ended.code == 0 or "does not exist" in text or "no such file" in text
+        group = _group(name)
+        if group.is_dir():
+            self._programs.run([*self._as_root, "rmdir", "--", str(group)])
+        gone = ended.code == 0 or "does not exist" in text or "no such file" in text
+        return gone and not group.is_dir()
 
     def clean(self) -> int:
         """Remove unpacked images."""
@@ -166,7 +172,8 @@ def config(job: Job, root: Path, python: str, user: dict[str, Any]) -> dict[str,
         "mounts": [*_usual_mounts(), *(_bind(*mount) for mount in job.mounts)],
         "linux": {
             "namespaces": [{"type": kind} for kind in kinds],
-            "cgroupsPath": f"/{job.name}",
+            # One below our own, which outlives the container: it tells how memory went.
+            "cgroupsPath": f"/{job.name}/{_INNER}" if _one_tree() else f"/{job.name}",
             "resources": _resources(job),
             "devices": [
                 {"path": node.path, "type": "c", "major": node.major, "minor": node.minor}
@@ -198,7 +205,30 @@ def _resources(job: Job) -> dict[str, Any]:
     return found
 
 
-def swap_accounted(root: Path = Path("/sys/fs/cgroup")) -> bool:
+def ran_out(group: Path) -> bool | None:
+    """Whether a limit on memory in a control group (version 2) made the kernel kill.
+
+    False when there was no kill, or only because the board itself had no memory left; nothing when
+    the kernel does not tell.
+    """
+    try:
+        lines = (group / "memory.events").read_text().splitlines()
+        events = {name: int(count) for name, count in (line.split() for line in lines)}
+        return events["oom"] > 0 and events["oom_kill"] > 0
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _group(name: str) -> Path:
+    return _CGROUPS / name
+
+
+def _one_tree() -> bool:
+    """Whether control groups are those of version 2 (cgroups(7))."""
+    return (_CGROUPS / "cgroup.controllers").exists()
+
+
+def swap_accounted(root: Path = _CGROUPS) -> bool:
     """Whether the kernel can keep a container from swapping; else asking for it would fail."""
     if (root / "memory" / "memory.memsw.limit_in_bytes").exists():
         return True

@@ -118,10 +118,13 @@ def _report(ended: Ended, order: Order, model: str, *, oom: bool | None) -> dict
     said = _SAID.findall(ended.err)
     if ended.code == 2 and said:
         raise _Failed(Failure(*said[-1]))
-    if oom or ended.code == 137:
+    if oom or (ended.code == 137 and oom is None):
         raise _Failed(
             Failure("memory", f"killed: it needs more memory than {order.memory_bytes} bytes")
         )
+    if ended.code == 137:
+        text = "killed from outside: its own memory had not run out"
+        raise _Failed(Failure("device", text))
     if ended.code:
         how = f"signal {ended.code - 128}" if ended.code > 128 else f"exit status {ended.code}"
         raise _Failed(Failure("runtime", f"it ended with {how}: {ended.said}"))

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import Kind, SmokeError
+from .host import Host
+from .process import killed_for_memory
 from .stopping import stopping
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ def run(job: Mapping[str, Any], deadline_ns: int) -> tuple[dict[str, Any], dict[
 def _read(code: int, out: bytes, said: str) -> tuple[dict[str, Any], dict[str, str]]:
     last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")
     if code == -signal.SIGKILL:
-        raise SmokeError(Kind.MEMORY, "the process of the model was killed, likely out of memory")
+        raise _killed(Host())
     if code < 0:
         raise SmokeError(Kind.RUNTIME, f"the process of the model died of signal {-code}: {last}")
     try:
@@ -82,3 +84,11 @@ def _read(code: int, out: bytes, said: str) -> tuple[dict[str, Any], dict[str, s
     if "error" in answer:
         raise SmokeError(Kind(answer["error"]["kind"]), answer["error"]["message"])
     return answer["result"], answer["unknown"]
+
+
+def _killed(host: Host) -> SmokeError:
+    """Whose fault a kill is: of the limit on memory, as far as one can know, or of the board."""
+    if killed_for_memory(host) is False:
+        message = "the process of the model was killed from outside: its memory had not run out"
+        return SmokeError(Kind.DEVICE, message)
+    return SmokeError(Kind.MEMORY, "the process of the model was killed, likely out of memory")

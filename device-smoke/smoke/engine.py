@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,13 @@ from .golden import Input
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# Before its reason ONNX Runtime says which line and function of its own noticed it: long, and of no
+# use to whoever made the model.
+_NOISE = re.compile(
+    r"^\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from \S+ failed:\s*"
+    r"|/\S+\.(?:cc|cpp|h):\d+ .*?\)(?: const)?\s"
+)
 
 # Official builds report to their maker unless told not to before they are imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -135,7 +143,7 @@ def load(
     except Exception as error:  # ONNX Runtime's errors have no class of their own
         if _is_of_memory(error):
             raise out_of_memory(error) from error
-        message = f"{model.name} cannot be loaded: {error}"
+        message = f"{model.name} cannot be loaded: {said(error)}"
         raise SmokeError(Kind.MODEL, message) from error
 
 
@@ -158,12 +166,18 @@ def failed(error: Exception) -> SmokeError:
     """An inference's exception in our words."""
     if _is_of_memory(error):
         return out_of_memory(error)
-    return SmokeError(Kind.MODEL, f"an inference failed: {error}")
+    return SmokeError(Kind.MODEL, f"an inference failed: {said(error)}")
 
 
 def out_of_memory(error: Exception) -> SmokeError:
     """The model asked for more memory than there is."""
-    return SmokeError(Kind.MEMORY, f"out of memory: {error}")
+    return SmokeError(Kind.MEMORY, f"out of memory: {said(error)}")
+
+
+def said(error: Exception) -> str:
+    """An exception's reason; all that it says where there is no more than noise."""
+    text = str(error)
+    return _NOISE.sub("", text).strip() or text
 
 
 def _is_of_memory(error: Exception) -> bool:

@@ -62,6 +62,20 @@ def limits(host: Host) -> dict[str, Any]:
     }
 
 
+def killed_for_memory(host: Host) -> bool | Unknown:
+    """Whether the kernel killed a process of this control group (version 2) for the group's limit.
+
+    False: somebody else did, or the kernel since the board itself had no memory left.
+    """
+    events = host.text(f"{CGROUP}/memory.events")
+    kills, reached = _event(events, "oom_kill"), _event(events, "oom")
+    if isinstance(kills, Unknown):
+        return kills
+    if isinstance(reached, Unknown):
+        return reached
+    return kills > 0 and reached > 0
+
+
 def _kilobytes(status: str | Unknown, name: str) -> int | Unknown:
     if isinstance(status, Unknown):
         return status

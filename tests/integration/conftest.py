@@ -6,16 +6,23 @@ import io
 import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tarfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trial_parts
+from registry_parts import NO_ROOT, Tools
+from trial_parts import Bench, Board
 
 from buildkit.engine import Engine
+from buildkit.nix import Nix
 from buildkit.run import run
 from buildkit.store import Store
 
@@ -189,3 +196,80 @@ class Docker:
 @pytest.fixture(scope="session")
 def docker_api(engine: Engine) -> Docker:
     return Docker(engine)
+
+
+@pytest.fixture(scope="session")
+def board(digits: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
+    """A stand-in that runs, for all tests of the session; they leave it without a fault.
+
+    From here on stand-ins and devices of whoever runs the tests are out of reach.
+    """
+    home = tmp_path_factory.mktemp("board")
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = int(found.getsockname()[1])
+    process = 0
+    # So that whoever ends the tests (`timeout`, a CI that cancels) leaves no board behind.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(home / "state"))
+        patch.setenv("EDGE_BUILDKIT_DEVICES", str(home / "devices.toml"))
+        words = ("standin", "start", trial_parts.NAME, "--reach", str(port), "--json")
+        try:
+            (made,) = json.loads(digits.cli(*words).stdout)["standins"]
+            process = made["pid"]
+            config = Path(made["ssh"]["config"])
+            yield Board(project=digits, name=trial_parts.NAME, config=config, port=port)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            digits.cli("standin", "forget", trial_parts.NAME, status=None)
+            if process:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def _tried(digits: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of the built digits: evidence of trials, and images that are wrong, go here.
+
+    Of each module's own: what is said about parts that images share is said about all of them.
+    """
+    root = tmp_path_factory.mktemp("tried") / "project"
+    shutil.copytree(digits.root / "recipes", root / "recipes")
+    shutil.copytree(digits.store.root, root / ".buildkit/store")
+    subprocess.run(["git", "init", "-q", "-b", "main", root], check=True)
+    return Project(root, digits.name)
+
+
+@pytest.fixture(scope="module")
+def _enrolled(board: Board) -> Iterator[Board]:
+    """The board, enrolled, without a fault and with nothing that runs; left so, too."""
+    # Another module may have wiped it.
+    board.cli("device", "enroll", f"standin:{board.name}", "--name", board.name, "--replace")
+    yield board
+    board.heal()
+    board.idle()
+
+
+@pytest.fixture(scope="module")
+def bench(_enrolled: Board, _tried: Project) -> Bench:
+    """The board to try images on."""
+    return Bench(board=_enrolled, project=_tried)
+
+
+@pytest.fixture(scope="session")
+def tools(digits: Project, tmp_path_factory: pytest.TempPathFactory) -> Tools:
+    """The tools of the digits recipe's lock."""
+    nix = Nix(run, digits.root / ".buildkit/nix-store")
+    (link,) = (digits.root / ".buildkit/nix").glob("digits-hostTools-*")
+    paths = json.loads(nix.physical(str(link.readlink())).read_bytes())
+    home = tmp_path_factory.mktemp("home")
+    (home / "root.json").write_bytes(NO_ROOT)
+    return Tools(
+        start=(
+            str(nix.physical(paths["loader"])),
+            "--library-path",
+            str(nix.physical(paths["library_path"])),
+        ),
+        bin=nix.physical(paths["tools"]) / "usr/bin",
+        home=home,
+    )

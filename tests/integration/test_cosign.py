@@ -8,16 +8,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import shutil
-import socket
-import subprocess
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import Project
+from registry_parts import serving
 
 from buildkit import media
 from buildkit.errors import EvidenceError
@@ -27,13 +24,14 @@ from buildkit.evidence.keys import ALGORITHMS, KeyRing, PublicKey, change, publi
 from buildkit.evidence.reasons import Reason
 from buildkit.evidence.statement import OLDER_TYPE, Statement, Subject
 from buildkit.evidence.statement import parse as parse_statement
-from buildkit.nix import Nix
 from buildkit.run import run
 from buildkit.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from registry_parts import Done, Tools
 
     from buildkit.evidence.signer import Signer
     from buildkit.records import Descriptor
@@ -42,113 +40,12 @@ pytestmark = pytest.mark.nix
 
 PROVENANCE = "https://slsa.dev/provenance/v1"
 CYCLONEDX = "https://cyclonedx.org/bom"
-# For keys an empty trust root is enough; without one cosign asks the public service for its own.
-NO_ROOT = b'{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}'
-
-Done = subprocess.CompletedProcess[bytes]
-
-
-@dataclass(frozen=True)
-class Tools:
-    """cosign and oras as Nix made them, in a home of their own."""
-
-    start: tuple[str, ...]
-    bin: Path
-    home: Path
-
-    def __call__(self, name: str, *words: str | Path, status: int | None = 0) -> Done:
-        done = subprocess.run(
-            [*self.start, str(self.bin / name), *map(str, words)],
-            cwd=self.home,
-            env={**os.environ, "HOME": str(self.home), "COSIGN_PASSWORD": ""},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            timeout=60,
-        )
-        if status is not None:
-            said = (done.stdout + done.stderr).decode()
-            assert done.returncode == status, f"{name} {words}: {done.returncode}\n{said}"
-        return done
-
-    def checks_blob(self, pub: Path, bundled: Path, kind: str, blob: Path) -> Done:
-        """``cosign verify-blob-attestation``, offline."""
-        return self(
-            "cosign",
-            *("verify-blob-attestation", "--key", pub, "--bundle", bundled),
-            *("--new-bundle-format", "--trusted-root", self.home / "root.json"),
-            *("--insecure-ignore-tlog", "--type", kind, blob),
-            status=None,
-        )
-
-    def checks(self, ref: str, pub: Path, kind: str) -> Done:
-        """``cosign verify-attestation`` of what hangs on an image as a referrer, offline."""
-        return self(
-            "cosign",
-            *("verify-attestation", "--key", pub, "--new-bundle-format"),
-            *("--trusted-root", self.home / "root.json", "--insecure-ignore-tlog"),
-            *("--type", kind, ref),
-            status=None,
-        )
-
-
-@pytest.fixture(scope="module")
-def tools(digits: Project, tmp_path_factory: pytest.TempPathFactory) -> Tools:
-    nix = Nix(run, digits.root / ".buildkit/nix-store")
-    (link,) = (digits.root / ".buildkit/nix").glob("digits-hostTools-*")
-    paths = json.loads(nix.physical(str(link.readlink())).read_bytes())
-    home = tmp_path_factory.mktemp("home")
-    (home / "root.json").write_bytes(NO_ROOT)
-    return Tools(
-        start=(
-            str(nix.physical(paths["loader"])),
-            "--library-path",
-            str(nix.physical(paths["library_path"])),
-        ),
-        bin=nix.physical(paths["tools"]) / "usr/bin",
-        home=home,
-    )
 
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A registry of our own, without the referrers API: the harder kind."""
-    folder = tmp_path_factory.mktemp("registry")
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        address = f"127.0.0.1:{found.getsockname()[1]}"
-    settings = {
-        "version": 0.1,
-        "log": {"level": "error"},
-        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
-        "http": {"addr": address},
-    }
-    (folder / "config.yml").write_text(json.dumps(settings))
-    program = shutil.which("docker-registry")
-    assert program, "docker-registry is not on this machine: make bootstrap-tests"
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [program, "serve", str(folder / "config.yml")], stdout=log, stderr=log
-        )
-    try:
-        _await(address, process, folder / "log")
+    with serving(tmp_path_factory.mktemp("registry")) as address:
         yield address
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
-
-
-def _await(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    host, _, port = address.partition(":")
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        assert process.poll() is None, log.read_text()
-        try:
-            socket.create_connection((host, int(port)), timeout=1).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
-    pytest.fail(f"the registry does not answer: {log.read_text()}")
 
 
 def signer_of(folder: Path, spec: str = "key") -> Signer:
@@ -229,11 +126,6 @@ def make_scene(tmp_path: Path) -> Scene:
     return Scene(store=store, index=index, platform=platforms[1], key=key, pub=pub)
 
 
-def push(tools: Tools, source: str, target: str, *, referrers: bool = True) -> None:
-    words = ["cp", *(["-r"] if referrers else []), "--from-oci-layout", "--to-plain-http"]
-    tools("oras", *words, source, target)
-
-
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_cosign_accepts_our_bundle_of_a_file(tools: Tools, tmp_path: Path, algorithm: str) -> None:
     key = change.make(tmp_path / "keys", epoch=1, algorithm=algorithm)
@@ -268,7 +160,7 @@ def test_cosign_accepts_our_bundle_of_a_file(tools: Tools, tmp_path: Path, algor
 def test_cosign_accepts_what_hangs_on_an_image_in_a_registry(
     tools: Tools, registry: str, scene: Scene
 ) -> None:
-    push(tools, scene.oci, f"{registry}/demo:1")
+    tools.push(scene.oci, f"{registry}/demo:1")
     for part, kinds in (
         (scene.index, [PROVENANCE]),
         (scene.platform, [PROVENANCE, CYCLONEDX]),
@@ -298,7 +190,7 @@ def test_cosign_accepts_all_that_a_build_says(
     checked = 0
     for name in ("digits", "digits-model"):
         top = store.resolve(f"{name}:1.0.0")
-        push(tools, f"{store.root}@{top.digest}", f"{registry}/{name}:1.0.0")
+        tools.push(f"{store.root}@{top.digest}", f"{registry}/{name}:1.0.0")
         parts = [top.digest, *(each["digest"] for each in store.read_json(top.digest)["manifests"])]
         for digest in parts:
             ref = f"{registry}/{name}@{digest}"
@@ -317,7 +209,7 @@ def test_cosign_accepts_all_that_a_build_says(
 def test_cosign_refuses_another_key(
     tools: Tools, registry: str, scene: Scene, tmp_path: Path
 ) -> None:
-    push(tools, scene.oci, f"{registry}/wrong-key:1")
+    tools.push(scene.oci, f"{registry}/wrong-key:1")
     pub = tmp_path / "other.pub"
     pub.write_bytes(change.make(tmp_path / "others", epoch=1).pem)
     ref = f"{registry}/wrong-key@{scene.index.digest}"
@@ -340,7 +232,7 @@ def test_cosign_refuses_what_is_about_something_else(
     swapped = signer_of(tmp_path / "keys").bundle(said_about(scene.index.digest))
     signed = referrers.Signed(subject=alone, predicate_type=PROVENANCE, bundle=swapped)
     referrers.attach(scene.store, [signed])
-    push(tools, f"{scene.store.root}@{alone.digest}", f"{registry}/swapped:1")
+    tools.push(f"{scene.store.root}@{alone.digest}", f"{registry}/swapped:1")
     ref = f"{registry}/swapped@{alone.digest}"
     assert not is_accepted(tools.checks(ref, scene.pub, PROVENANCE))
 
@@ -353,7 +245,7 @@ def test_a_rotated_key_is_another_to_cosign(
     parts = {scene.index.digest: scene.index}
     signer = signer_of(tmp_path / "keys")
     signing.sign(scene.store, signer, [said_about(scene.index.digest)], parts)
-    push(tools, scene.oci, f"{registry}/rotated:1")
+    tools.push(scene.oci, f"{registry}/rotated:1")
     (pub := tmp_path / "newer.pub").write_bytes(newer.pem)
     ref = f"{registry}/rotated@{scene.index.digest}"
     for each in (scene.pub, pub):
@@ -364,7 +256,7 @@ def test_the_older_form_is_seen_by_cosign_tree(
     tools: Tools, registry: str, scene: Scene, tmp_path: Path
 ) -> None:
     ref = f"{registry}/classic@{scene.platform.digest}"
-    push(tools, scene.oci, f"{registry}/classic:1")
+    tools.push(scene.oci, f"{registry}/classic:1")
     # cosign 2.5 shows no referrers, so without the older form it sees nothing.
     assert b"No Supply Chain Security Related Artifacts" in tools("cosign", "tree", ref).stdout
 
@@ -372,7 +264,7 @@ def test_the_older_form_is_seen_by_cosign_tree(
     assert classic(scene.store, scene.platform).digest == made.digest
     name = tag(scene.platform.digest)
     assert scene.store.resolve(name).digest == made.digest
-    push(tools, f"{scene.store.root}:{name}", f"{registry}/classic:{name}", referrers=False)
+    tools.push(f"{scene.store.root}:{name}", f"{registry}/classic:{name}", referrers=False)
     tree = tools("cosign", "tree", ref).stdout.decode()
     for layer in scene.store.read_json(made.digest)["layers"]:
         assert layer["digest"] in tree
@@ -431,7 +323,7 @@ def test_we_find_and_accept_what_cosign_hangs_on_an_image(
     tools: Tools, registry: str, scene: Scene, cosign_key: PublicKey, tmp_path: Path
 ) -> None:
     ref = f"{registry}/theirs@{scene.index.digest}"
-    push(tools, scene.oci, f"{registry}/theirs:1")
+    tools.push(scene.oci, f"{registry}/theirs:1")
     (predicate := tmp_path / "predicate.json").write_text('{"a": 1}')
     tools(
         "cosign",

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import socket
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildkit.errors import DeviceError, InputError
+from buildkit.errors import DeadlineError, DeviceError, InputError
 from buildkit.standin import FAULTS, Machine, Options, emulator, faults
 
 MACHINE = Machine(
@@ -97,6 +101,27 @@ def test_nobody_there_is_an_error(tmp_path: Path) -> None:
         emulator.Monitor(tmp_path)("query-status")
     with pytest.raises(DeviceError, match="does not run"):
         emulator.order(tmp_path, "true")
+
+
+def test_noise_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A board that comes up echoes what it is sent; whoever waits for it must go on waiting."""
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("orders")
+        server.listen()
+
+        def speak() -> None:
+            link, _ = server.accept()
+            with link, suppress(OSError):
+                for _ in range(500):
+                    link.sendall(b"noise\n")
+                    time.sleep(0.02)
+
+        speaking = threading.Thread(target=speak)
+        speaking.start()
+        with pytest.raises(DeadlineError, match="no answer of use"):
+            emulator.order(tmp_path, "true", deadline=0.2)
+        speaking.join()
 
 
 def test_a_pid_file_that_nobody_holds_is_debris(tmp_path: Path) -> None:
