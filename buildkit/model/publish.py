@@ -20,10 +20,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Variants:
-    """The index of a model's variants, and each manifest with its target."""
+    """What was put of a model; nothing of it is an entry of the store yet.
+
+    Attributes:
+        index: of all variants.
+        models: each manifest with its target.
+        golden: the data that they were checked with, for `attach`.
+    """
 
     index: Descriptor
     models: tuple[tuple[Descriptor, str], ...]
+    golden: Descriptor
 
 
 def read(folders: Mapping[str, Path], lock: Lock) -> tuple[artifact.Prepared, Path]:
@@ -78,7 +85,7 @@ def put(
     lock_digest: str,
     epoch: int,
 ) -> Variants:
-    """Put one manifest per target and the index of them all, and the golden data; tags nothing."""
+    """Put one manifest per target, the index of them all, and the golden data; tags nothing."""
     weight = store.put_file(file, artifact.WEIGHT, digest=prepared.digest)
     models = []
     for target in recipe.targets:
@@ -93,5 +100,9 @@ def put(
     index = artifact.index(models, artifact.shared_notes(notes))
     top = store.put_json(index, media.INDEX)
     data = store.put_file(golden_file, media.DATASET, digest=prepared.golden.digest)
-    store.attach(top, media.GOLDEN, [data])
-    return Variants(index=top, models=tuple(models))
+    return Variants(index=top, models=tuple(models), golden=data)
+
+
+def attach(store: Store, variants: Variants) -> None:
+    """Let the golden data hang on the index of models, and be kept with it."""
+    store.attach(variants.index, media.GOLDEN, [variants.golden])

@@ -166,6 +166,7 @@ def make(
         )
     with watch.stage("store", "signing and publishing" if signer else "publishing"):
         record = _result(plan, store, artifacts, prepared, said).reproducible()
+        publish.attach(store, variants)
         _publish(plan, store, record, said, origin, notes=notes or {}, signer=signer, watch=watch)
     return record
 

@@ -732,6 +732,8 @@ def test_the_result_is_one_object_of_the_documented_form(tiny: Tiny) -> None:
                     float_operators=counts,
                     saturating_operators=counts,
                     reason=text,
+                    # Where they are the same.
+                    sha256=hexadecimal,
                 ),
             ),
         },
