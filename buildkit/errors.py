@@ -14,6 +14,7 @@
     ├── StoreError                2  the store cannot be read or written
     ├── EngineError               2  the BuildKit engine cannot be started or reached
     ├── SignerError               2  there is no key, no identity, or no right to use it
+    ├── RegistryError             2  a registry cannot be reached, or does not keep to the protocol
     ├── DeviceError               2  a device, or the line to it, cannot be used; says whose fault
     ├── MachineError              2  the disk is full, a folder cannot be written, no memory
     ├── Fault                     2  a mistake in this program
@@ -114,6 +115,10 @@ class EngineError(BuildkitError):
 
 class SignerError(BuildkitError):
     """Nothing can be signed: no key, a wrong passphrase, no identity, no service."""
+
+
+class RegistryError(BuildkitError):
+    """A registry cannot be reached, refuses, or does not keep to the protocol."""
 
 
 class DeviceError(BuildkitError):

@@ -15,13 +15,13 @@ from buildkit.evidence import builds
 from buildkit.pipeline import made
 from buildkit.pipeline import project as projects
 from buildkit.recipe import SmokeSpec, limits_of, load
+from buildkit.registry import of_environment
 from buildkit.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _REGISTRY = re.compile(r"(?P<url>https?://[^/\s@?#]+)/(?P<repository>[a-z0-9][a-z0-9._/-]*)")
-_USER, _PASSWORD = "EDGE_BUILDKIT_REGISTRY_USER", "EDGE_BUILDKIT_REGISTRY_PASSWORD"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,11 +100,12 @@ def registry(text: str, ca: Path | None, environ: Mapping[str, str] = os.environ
     except (OSError, ValueError) as error:
         msg = f"{ca}: no certificates in PEM"
         raise InputError(msg, "name a file that begins with -----BEGIN CERTIFICATE-----") from error
+    login = of_environment(environ)
     return Registry(
         url=found["url"],
         repository=found["repository"],
-        user=environ.get(_USER, ""),
-        password=environ.get(_PASSWORD, ""),
+        user="" if login is None else login.user,
+        password="" if login is None else login.password,
         ca=pem,
     )
 

@@ -27,6 +27,51 @@ _FETCH_AGAIN = "fetch or make the file again, or correct the digest that is aske
 _REBUILD = "remove this file and run the build again, it writes the blob anew"
 
 
+class Incoming:
+    """A blob that is being written.
+
+    Args:
+        fresh: where to.
+        digest: what its bytes must have.
+        size: how many bytes it must have.
+        root: folder of the store.
+    """
+
+    def __init__(self, fresh: Fresh, digest: str, size: int, root: Path) -> None:
+        self._fresh = fresh
+        self._digest = digest
+        self._size = size
+        self._root = root
+        self._state = hashlib.sha256()
+        self.length = 0
+
+    def write(self, data: bytes) -> None:
+        """Write the next piece.
+
+        Raises:
+            DigestError: it is more than was promised.
+            StoreError: the disk is full, or the like.
+        """
+        if self.length + len(data) > self._size:
+            msg = f"{self._digest}: more than the {self._size} bytes that were promised"
+            raise DigestError(msg, _FETCH_AGAIN)
+        with translated(self._root):
+            self._fresh.write(data)
+        self._state.update(data)
+        self.length += len(data)
+
+    def check(self) -> None:
+        """Hold what came to digest and size.
+
+        Raises:
+            DigestError: it is something else.
+        """
+        found = f"sha256:{self._state.hexdigest()}"
+        if found != self._digest or self.length != self._size:
+            where = f"{self.length} of {self._size} bytes came"
+            raise _mismatch(where, self._digest, found, _FETCH_AGAIN)
+
+
 class Blobs:
     """The blobs of one layout."""
 
@@ -98,6 +143,24 @@ class Blobs:
                     raise _mismatch(str(file), digest, found, _FETCH_AGAIN)
                 self._publish(fresh, digest)
         return digest, length
+
+    @contextmanager
+    def receive(self, digest: str, size: int) -> Iterator[Incoming]:
+        """Write a blob in pieces; it is checked and gets its name when the block ends.
+
+        Raises:
+            DigestError: what came is not what `digest` and `size` say; nothing is kept.
+            StoreError: the disk is full, or the like.
+        """
+        self._layout.blob(digest)
+        with translated(self._layout.root):
+            fresh = Fresh(self._layout.ingest)
+        with fresh:
+            incoming = Incoming(fresh, digest, size, self._layout.root)
+            yield incoming
+            incoming.check()
+            with translated(self._layout.root):
+                self._publish(fresh, digest)
 
     def read(self, digest: str, limit: int | None) -> bytes:
         """The bytes of a blob, checked.

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
+    from buildkit.store.blobs import Incoming
+
 LEASE_WAIT = 600.0
 
 
@@ -147,6 +149,17 @@ class BlobStore:
             annotations=annotations or {},
             artifact_type=artifact_type,
         )
+
+    @contextmanager
+    def receive(self, digest: str, size: int) -> Iterator[Incoming]:
+        """Write a blob piece by piece, as it comes over a line; it appears when the block ends.
+
+        Raises:
+            DigestError: what came is not what `digest` and `size` say; nothing is kept.
+            StoreError: the disk is full, no permission, or the like.
+        """
+        with self._shared(), self._blobs.receive(digest, size) as incoming:
+            yield incoming
 
     def has(self, digest: str) -> bool:
         """Whether there is a blob `digest`; its content is not looked at.

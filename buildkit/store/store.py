@@ -84,6 +84,17 @@ class Store(BlobStore):
         notes = {**descriptor.annotations, **(annotations or {})}
         return self._tag_all([(descriptor, notes, ref)])[0]
 
+    def tag_all(self, wanted: Sequence[tuple[Descriptor, str | None]]) -> tuple[Descriptor, ...]:
+        """`tag` for several descriptors, each with its name if any: all of them appear at once.
+
+        Returns:
+            The entries, in the order of `wanted`.
+
+        Raises:
+            StoreError: a blob is not in the store, or the index cannot be written.
+        """
+        return self._tag_all([(each, each.annotations, ref) for each, ref in wanted])
+
     def untag(self, ref: str) -> None:
         """Take a name away; the entry stays until `gc` removes those without a name.
 

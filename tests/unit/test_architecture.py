@@ -30,7 +30,10 @@ FLOORS = (
     ),
     ("recipe", "lock", "store"),
     ("evidence",),
-    ("nix", "engine", "model", "image", "doctor", "why", "device", "gate", "standin"),
+    (
+        *("nix", "engine", "model", "image", "registry", "doctor", "why", "device", "gate"),
+        "standin",
+    ),
     ("pipeline",),
     ("cli",),
     ("__main__",),
@@ -57,7 +60,7 @@ ALSO_OUTSIDE = {
 # Costs 0.1 s and more to import, so only code of the sandbox does so at the top of a module.
 HEAVY = {"docker", "numpy", "onnx", "onnx_ir", "onnxruntime", "pydantic"}
 HEAVY |= {"cryptography", "cyclonedx", "sigstore_models"}
-HEAVY |= {"python_on_whales", "requests", "sigstore"}
+HEAVY |= {"python_on_whales", "requests", "sigstore", "urllib3"}
 
 PRINTERS = ("buildkit.cli", *SANDBOX)
 LONGEST_MODULE = 450

@@ -1,0 +1,372 @@
+"""One repository of a registry: manifests, blobs and referrers, each held to its digest.
+
+Source: OCI distribution-spec 1.1.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from buildkit import canonical, digests, media
+from buildkit.errors import DigestError, RegistryError, StoreError
+from buildkit.records import Descriptor
+from buildkit.registry.patience import Again, Patience
+from buildkit.registry.transport import Answer, Body, Request, Transport, joined, origin, place
+from buildkit.store.blobs import DOCUMENT_LIMIT
+from buildkit.store.documents import DOCUMENT_TYPES, descriptor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from buildkit.registry.reference import Reference
+    from buildkit.registry.tokens import Authorizer
+
+T = TypeVar("T")
+
+_ACCEPT = ", ".join(sorted(DOCUMENT_TYPES))
+_MOST_PAGES = 1000
+_MOST_TOKENS = 3
+_NEXT = re.compile(r'<([^<>]*)>\s*;\s*rel="?next"?')
+_LIES = "do not trust this registry; fetch from another one"
+_SAID = 300
+
+
+class Repository:
+    """A repository, for one command.
+
+    Args:
+        reference: where it is.
+        transport: carries the requests.
+        authorizer: of that registry.
+        patience: times.
+        scope: what to ask a token for.
+    """
+
+    def __init__(
+        self,
+        reference: Reference,
+        transport: Transport,
+        authorizer: Authorizer,
+        patience: Patience,
+        *,
+        plain_http: bool,
+        scope: str,
+    ) -> None:
+        self.reference = reference
+        self.patience = patience
+        self.base = f"{'http' if plain_http else 'https'}://{reference.host}"
+        self._transport = transport
+        self._authorizer = authorizer
+        self._scope = scope
+        self._has_referrers: bool | None = None
+
+    def __str__(self) -> str:
+        return self.reference.name
+
+    def url(self, *parts: str) -> str:
+        """An address below this repository."""
+        return "/".join([f"{self.base}/v2/{self.reference.repository}", *parts])
+
+    def send(self, request: Request) -> Answer:
+        """One try of one request, with credentials; asks for fresh ones after a 401.
+
+        Raises:
+            Again: worth another try.
+            RegistryError: it cannot work, or we may not.
+        """
+        at_home = origin(request.url) == origin(self.base)
+        shown = self._authorizer.header(self._scope) if at_home else None
+        answer = self._transport.send(request, shown)
+        # More than once, as the token that another thread brought may be at its end by now.
+        for _ in range(_MOST_TOKENS):
+            if answer.status != 401 or not at_home or origin(answer.url) != origin(self.base):
+                break
+            with answer:
+                asked = answer.headers.get("WWW-Authenticate", "")
+            shown = self._authorizer.fresh(self._scope, asked, shown)
+            answer = self._transport.send(request, shown)
+        if answer.status in (401, 403):
+            self._denied(answer)
+        return answer
+
+    def persist(self, attempt: Callable[[], T], progress: Callable[[], int] = lambda: 0) -> T:
+        """See `Patience.persist`."""
+        return self.patience.persist(attempt, progress)
+
+    def head(self, kind: str, pointer: str) -> Answer | None:
+        """The headers of a manifest or a blob; nothing when it is not there.
+
+        Raises:
+            RegistryError: it cannot be told.
+        """
+
+        def attempt() -> Answer | None:
+            headers = {"Accept": _ACCEPT} if kind == "manifests" else {}
+            request = Request(method="HEAD", url=self.url(kind, pointer), headers=headers)
+            with self.send(request) as answer:
+                if answer.status == 404:
+                    return None
+                if answer.status != 200:
+                    self.refuse(answer, f"{kind[:-1]} {pointer}")
+                return answer
+
+        return self.persist(attempt)
+
+    def has_blob(self, blob: Descriptor) -> bool:
+        """Whether a blob is there, in its right length.
+
+        Raises:
+            DigestError: it is there in another length.
+            RegistryError: it cannot be told.
+        """
+        answer = self.head("blobs", blob.digest)
+        if answer is not None and answer.length not in (None, blob.size):
+            msg = f"{self}: has {blob.digest} in {answer.length} bytes, not {blob.size}"
+            raise DigestError(msg, _LIES)
+        return answer is not None
+
+    def points_to(self, pointer: str) -> str:
+        """The digest of the manifest that a tag or a digest names; empty when there is none.
+
+        Raises:
+            RegistryError: it cannot be told.
+        """
+        answer = self.head("manifests", pointer)
+        if answer is None:
+            return ""
+        given = answer.headers.get("Docker-Content-Digest", "")
+        if digests.is_digest(given):
+            return given
+        # Without the header only its bytes tell.
+        found = self.find(pointer)
+        return "" if found is None else found[0].digest
+
+    def find(
+        self, pointer: str, wanted: Descriptor | None = None
+    ) -> tuple[Descriptor, bytes] | None:
+        """A manifest or an index with its bytes; nothing when it is not there.
+
+        Args:
+            pointer: tag or digest.
+            wanted: what is known of it already.
+
+        Raises:
+            DigestError: its bytes are not what digest and size say.
+            RegistryError: it is no manifest, or it cannot be had.
+        """
+        url = self.url("manifests", pointer)
+
+        def attempt() -> tuple[Descriptor, bytes] | None:
+            with self.send(Request(method="GET", url=url, headers={"Accept": _ACCEPT})) as answer:
+                if answer.status == 404:
+                    return None
+                if answer.status != 200:
+                    self.refuse(answer, f"manifest {pointer}")
+                kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+                if kind not in DOCUMENT_TYPES or (wanted and kind != wanted.media_type):
+                    msg = f"{place(url)}: content type {kind[:80]!r} in the place of a manifest"
+                    raise RegistryError(msg, "check the host and the name of the repository")
+                limit = DOCUMENT_LIMIT if wanted is None else min(DOCUMENT_LIMIT, wanted.size)
+                data = answer.document(limit)
+                given = answer.headers.get("Docker-Content-Digest")
+            digest = digests.of_bytes(data)
+            expected = [pointer if digests.is_digest(pointer) else digest, given or digest]
+            if wanted is not None:
+                expected.append(wanted.digest)
+                if len(data) != wanted.size:
+                    msg = f"{place(url)}: {len(data)} bytes where {wanted.size} were promised"
+                    raise DigestError(msg, _LIES)
+            for each in expected:
+                if each != digest:
+                    msg = f"{place(url)}: expected {each}, found {digest}"
+                    raise DigestError(msg, _LIES)
+            return Descriptor(media_type=kind, digest=digest, size=len(data)), data
+
+        return self.persist(attempt)
+
+    def put_manifest(self, pointer: str, data: bytes, media_type: str) -> bool:
+        """Write a manifest or an index; whether the registry says that it has taken it as referrer.
+
+        Raises:
+            DigestError: the registry understood other bytes.
+            RegistryError: it does not take it.
+        """
+        digest = digests.of_bytes(data)
+
+        def attempt() -> bool:
+            request = Request(
+                method="PUT",
+                url=self.url("manifests", pointer),
+                headers={"Content-Type": media_type},
+                body=Body(size=len(data), pieces=lambda: [data]),
+                read_s=self.patience.commit_s,
+            )
+            with self.send(request) as answer:
+                if answer.status not in (200, 201):
+                    self.refuse(answer, f"manifest {pointer}")
+                given = answer.headers.get("Docker-Content-Digest", digest)
+                if given != digest:
+                    msg = f"{self}: took manifest {digest} for {given[:80]}"
+                    raise DigestError(msg, _LIES)
+                return "OCI-Subject" in answer.headers
+
+        return self.persist(attempt)
+
+    @contextmanager
+    def blob(self, blob: Descriptor, offset: int) -> Iterator[Iterator[bytes]]:
+        """The bytes of a blob from `offset` on, one try; whoever reads them holds them to it.
+
+        Raises:
+            Again: the line was cut; also while they are read.
+            DigestError: it has another length.
+            RegistryError: it cannot be had.
+        """
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        request = Request(method="GET", url=self.url("blobs", blob.digest), headers=headers)
+        with self.send(request) as answer:
+            if answer.status not in (200, 206) or (answer.status == 206 and not offset):
+                self.refuse(answer, f"blob {blob.digest}")
+            skip = offset if answer.status == 200 else 0
+            if answer.status == 206:
+                given = answer.headers.get("Content-Range", "")
+                if not given.replace(" ", "").lower().startswith(f"bytes{offset}-"):
+                    msg = f"{self}: {blob.digest} from byte {offset} on, but it gave {given[:80]!r}"
+                    raise DigestError(msg, _LIES)
+            promised = blob.size - offset + skip
+            if answer.length not in (None, promised):
+                msg = f"{self}: {blob.digest} in {answer.length} bytes where {promised} are left"
+                raise DigestError(msg, _LIES)
+            yield self._exact(answer, blob, skip, blob.size - offset)
+
+    def referrers(self, digest: str) -> tuple[dict[str, Any], ...]:
+        """The entries of what hangs on `digest`, as the registry or the fallback tag lists them.
+
+        Raises:
+            RegistryError: no list, or it cannot be had.
+        """
+        if self._has_referrers is not False:
+            found = self._listed(digest)
+            if found is not None:
+                self._has_referrers = True
+                return found
+            self._has_referrers = False
+        return self.tagged_referrers(digest)
+
+    @property
+    def has_referrers(self) -> bool | None:
+        """Whether it has the referrers API; nothing before `referrers` was asked."""
+        return self._has_referrers
+
+    def tagged_referrers(self, digest: str) -> tuple[dict[str, Any], ...]:
+        """The entries of the fallback tag of `digest` (distribution-spec, "Referrers Tag Schema").
+
+        Raises:
+            RegistryError: something else has that tag.
+        """
+        tag = fallback_tag(digest)
+        found = self.find(tag)
+        return () if found is None else self._entries(found[1], f"{self}:{tag}")
+
+    def refuse(self, answer: Answer, what: str) -> NoReturn:
+        """Say what the registry said in place of what was asked for.
+
+        Raises:
+            RegistryError: always.
+        """
+        msg = f"{self}: {what}: the registry answers {answer.status}{_reason(answer)}"
+        if answer.status == 404:
+            raise RegistryError(msg, "check the name of the repository, the tag and the digest")
+        raise RegistryError(msg)
+
+    def _denied(self, answer: Answer) -> NoReturn:
+        with answer:
+            msg = f"{self}: the registry answers {answer.status}{_reason(answer)}"
+        if answer.status == 401:
+            raise RegistryError(msg, self._authorizer.remedy)
+        raise RegistryError(msg, "log in as somebody who may do this here, or check the name")
+
+    def _exact(self, answer: Answer, blob: Descriptor, skip: int, left: int) -> Iterator[bytes]:
+        for piece in answer.pieces():
+            dropped = min(skip, len(piece))
+            skip -= dropped
+            rest = piece[dropped:]
+            if len(rest) > left:
+                msg = f"{self}: {blob.digest} goes on after its {blob.size} bytes"
+                raise DigestError(msg, _LIES)
+            left -= len(rest)
+            if rest:
+                yield rest
+        if left and answer.says_end:
+            msg = f"{self}: {blob.digest} ends after {blob.size - left} of {blob.size} bytes"
+            raise DigestError(msg, _LIES)
+        if left:
+            msg = f"{self}: {blob.digest}: cut after {blob.size - left} of {blob.size} bytes"
+            raise Again(msg)
+
+    def _listed(self, digest: str) -> tuple[dict[str, Any], ...] | None:
+        url = self.url("referrers", digest)
+        found: list[dict[str, Any]] = []
+        for _ in range(_MOST_PAGES):
+            page = self.persist(lambda url=url: self._page(url))  # type: ignore[misc]
+            if page is None:
+                if found:
+                    msg = f"{place(url)}: the next page of the list is not there"
+                    raise RegistryError(msg, _LIES)
+                return None
+            more, link = page
+            found += more
+            if not link:
+                return tuple(found)
+            before, url = url, joined(url, link)
+            if url == before:
+                break
+            if origin(url) != origin(self.base):
+                msg = f"{self}: the list of referrers goes on at another host"
+                raise RegistryError(msg, _LIES)
+        msg = f"{self}: the list of referrers has no end"
+        raise RegistryError(msg, _LIES)
+
+    def _page(self, url: str) -> tuple[tuple[dict[str, Any], ...], str] | None:
+        with self.send(Request(method="GET", url=url, headers={"Accept": media.INDEX})) as answer:
+            # 404 says that there is no such API; older registries know no better answers.
+            if answer.status in (400, 404, 405, 501):
+                return None
+            if answer.status != 200:
+                self.refuse(answer, "referrers")
+            kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            if kind != media.INDEX:
+                return None
+            link = _NEXT.search(answer.headers.get("Link", "")[:4096])
+            data = answer.document(DOCUMENT_LIMIT)
+        return self._entries(data, place(url)), link[1] if link else ""
+
+    def _entries(self, data: bytes, where: str) -> tuple[dict[str, Any], ...]:
+        try:
+            document = canonical.load(data)
+            listed = document["manifests"] or []
+            for at, entry in enumerate(listed):
+                descriptor(entry, f"manifests[{at}]")
+        except (ValueError, KeyError, TypeError, StoreError) as error:
+            msg = f"{where}: not a list of referrers: {str(error)[:100]}"
+            raise RegistryError(msg, _LIES) from error
+        return tuple(listed)
+
+
+def fallback_tag(digest: str) -> str:
+    """``sha256:…`` → ``sha256-…``."""
+    return digest.replace(":", "-")
+
+
+def _reason(answer: Answer) -> str:
+    """What the registry says about it, if it is said as the specification says."""
+    try:
+        document = canonical.load(answer.document(1 << 16))
+        said = "; ".join(
+            f"{each.get('code', '')} {each.get('message', '')}".strip()
+            for each in document["errors"]
+        )
+    except (Again, RegistryError, ValueError, KeyError, TypeError, AttributeError):
+        return ""
+    return f" ({said[:_SAID]})" if said else ""
