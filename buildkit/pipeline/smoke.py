@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from buildkit.pipeline.trials import Asked, Pair, Trial
 
 _LOOK_S = 0.2
+# A Pi 5 boots in half of that.
+_RECOVER_S = 90.0
+_BREATH_S = 2.0
 
 
 def smoke(
@@ -160,6 +164,22 @@ class _Bench:
             return
         with self.work.asked.store.path(digest).open("rb") as file:
             yield file
+
+    def recover(self) -> None:
+        """A board that lost its power needs a minute; one that answers needs nothing."""
+        end = time.monotonic() + _RECOVER_S
+        while True:
+            try:
+                self.agent.facts(Patience(stop=self.work.stop))
+            except DeviceError as error:
+                if self.work.stop.is_set():
+                    raise
+                if error.kind != "network" or time.monotonic() > end:
+                    # The next run says the same, and for the record.
+                    return
+            else:
+                return
+            self.work.stop.wait(_BREATH_S)
 
     def run(self, what: Candidate) -> Ran:
         """Run it there; what the device signed goes into the store."""

@@ -129,6 +129,9 @@ class Bench(Protocol):
     def run(self, what: Candidate) -> Ran:
         """Run them once, to the end, well or badly, and keep what is said about it."""
 
+    def recover(self) -> None:
+        """Wait, before another attempt, until the place can be used again; not for ever."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Side:
@@ -171,6 +174,7 @@ def repeat(bench: Bench, what: Pair, say: Callable[[str], None]) -> tuple[tuple[
         if not gate.retry(verdict, attempt, what.rules):
             return sides, attempt
         attempt += 1
+        bench.recover()
 
 
 def _turns(bench: Bench, what: Pair, say: Callable[[str], None]) -> tuple[Side, ...]:

@@ -2,7 +2,7 @@
 
 ``EDGE_BUILDKIT_FAULT_SEED`` draws the same rounds again, as far as the machine's own timing lets
 it; ``EDGE_BUILDKIT_FAULTS`` is their number, ``EDGE_BUILDKIT_FAULT_FIRST`` that of the first.
-docs/devices.md tells of a hundred.
+docs/devices.md tells what became of many.
 """
 
 from __future__ import annotations

@@ -14,7 +14,14 @@ from trial_world import REF, World, build, publish
 from buildkit import digests
 from buildkit.engine import Engine
 from buildkit.engine.local import LocalOrder, LocalRun
-from buildkit.errors import DeviceRefused, DigestError, EngineError, EvidenceError, InputError
+from buildkit.errors import (
+    DeviceError,
+    DeviceRefused,
+    DigestError,
+    EngineError,
+    EvidenceError,
+    InputError,
+)
 from buildkit.evidence import bundle, kinds, referrers, smoke, statement
 from buildkit.evidence.signer import NOBODY
 from buildkit.gate import Outcome, Run, documents
@@ -289,6 +296,34 @@ class Refusing:
         if what.name == self.refused:
             return trials.Ran(run=documents.unrun(DeviceRefused("no trusted key"), **where))
         return trials.Ran(run=Run(report=self.world.report("1", what.name), **where))
+
+    def recover(self) -> None:
+        pytest.fail("a refusal is no reason to try again")
+
+
+@dataclass
+class Cut:
+    """A device whose line is cut before the first run ends."""
+
+    world: World
+    waited: int = 0
+
+    def run(self, what: Candidate) -> trials.Ran:
+        where: dict[str, Any] = {"device": "shelf-1", "target": "pi5"}
+        if not self.waited:
+            cut = DeviceError("network", "network", "the line was cut")
+            return trials.Ran(run=documents.unrun(cut, **where))
+        return trials.Ran(run=Run(report=self.world.report("1", what.name), **where))
+
+    def recover(self) -> None:
+        self.waited += 1
+
+
+def test_another_attempt_waits_until_the_device_is_back(world: World) -> None:
+    bench, what = Cut(world), trials.pair(world.asked(), "pi5")
+    sides, attempts = trials.repeat(bench, what, lambda _: None)
+    assert trials.judge(sides, what.rules).outcome is Outcome.PASS
+    assert (attempts, bench.waited) == (2, 1)
 
 
 @pytest.mark.parametrize(
