@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.nix, pytest.mark.engine]
 
-COUNT = int(os.environ.get("EDGE_BUILDKIT_FAULTS", "3"))
+COUNT = int(os.environ.get("EDGE_BUILDKIT_FAULTS", "2"))
 FIRST = int(os.environ.get("EDGE_BUILDKIT_FAULT_FIRST", "1"))
 SEED = int(os.environ.get("EDGE_BUILDKIT_FAULT_SEED", str(random.randrange(1 << 32))))  # noqa: S311 - moments, not secrets
 # From so many on, all kinds are drawn.
