@@ -65,17 +65,6 @@ def test_the_corpus_does_no_harm(target: str) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def _compare(
-    found: tuple[Artifact, ...], honest: tuple[Artifact, ...], where: tuple[str, Any]
-) -> None:
-    """Nothing else is said; of what nobody has to have said, a part may be missing."""
-    for mine, theirs in zip(found, honest, strict=True):
-        assert replace(mine, evidence={}) == replace(theirs, evidence={}), where
-        for kind in {*mine.evidence, *theirs.evidence}:
-            said, before = (set(each.evidence.get(kind, ())) for each in (mine, theirs))
-            assert said <= before if kind in OPTIONAL else said == before, (*where, kind)
-
-
 @settings(max_examples=60)
 @given(random=st.randoms(use_true_random=False))
 def test_what_others_wrote_is_read_or_refused(target: str, random: Random) -> None:
@@ -151,6 +140,17 @@ def _honest_answer(honest: World) -> tuple[Artifact, ...]:
         assert report is not None
         _answers[honest.root] = report.artifacts
     return _answers[honest.root]
+
+
+def _compare(
+    found: tuple[Artifact, ...], honest: tuple[Artifact, ...], where: tuple[str, Any]
+) -> None:
+    """Nothing else is said; of what nobody has to have said, a part may be missing."""
+    for mine, theirs in zip(found, honest, strict=True):
+        assert replace(mine, evidence={}) == replace(theirs, evidence={}), where
+        for kind in {*mine.evidence, *theirs.evidence}:
+            said, before = (set(each.evidence.get(kind, ())) for each in (mine, theirs))
+            assert said <= before if kind in OPTIONAL else said == before, (*where, kind)
 
 
 def _spoil(honest: World, folder: Path, seed: Any) -> None:
