@@ -9,37 +9,16 @@ let
   inherit (arguments) system lock;
   recipe = lock.recipe.document;
 
-  hosts = {
-    x86_64-linux = { architecture = "amd64"; triplet = "x86_64-linux-gnu"; loader = "ld-linux-x86-64.so.2"; };
-    aarch64-linux = { architecture = "arm64"; triplet = "aarch64-linux-gnu"; loader = "ld-linux-aarch64.so.1"; };
-  };
-  host = hosts.${system};
-  pins = lock.hosts.${host.architecture};
+  pins = lock.hosts.${base.host.architecture};
+  base = import ./base.nix { inherit system; seedSha256 = pins.seed_nar_sha256; };
+  inherit (base) hosts host input seed shell;
 
-  # A file of the lock, as the fixed-output path that `fetch` put into the store.
-  input = name: sha256: mode: derivation {
-    inherit name system;
-    builder = "/missing-input-run-buildkit-fetch";
-    outputHash = sha256;
-    outputHashAlgo = "sha256";
-    outputHashMode = mode;
-  };
   file = pin: input pin.file pin.sha256 "flat";
-  seed = input "seed" pins.seed_nar_sha256 "recursive";
 
-  shell = name: environment: script: derivation ({
-    inherit name system;
-    builder = "${seed}/bin/busybox";
-    args = [ "sh" "-euc" script ];
-    PATH = "${seed}/bin";
-  } // environment);
-
-  # Debian packages unpacked into one merged-/usr tree. `only` limits what is taken of a package.
-  tree = name: debian: only: shell name {
-    debs = map file debian;
-    partial = map file (builtins.filter (pin: only ? ${pin.name}) debian);
-    members = builtins.concatLists (builtins.attrValues only);
-  } (builtins.readFile ./tree.sh);
+  # `only` limits what is taken of a package: its name → members of its archive.
+  tree = name: debian: only: base.tree name (map file debian)
+    (map file (builtins.filter (pin: only ? ${pin.name}) debian))
+    (builtins.concatLists (builtins.attrValues only));
 
   builder = tree "builder" pins.builder_debian { };
 

@@ -8,12 +8,9 @@
 let
   inherit (arguments) system lock runtime pages;
 
-  hosts = {
-    x86_64-linux = { architecture = "amd64"; triplet = "x86_64-linux-gnu"; loader = "ld-linux-x86-64.so.2"; };
-    aarch64-linux = { architecture = "arm64"; triplet = "aarch64-linux-gnu"; loader = "ld-linux-aarch64.so.1"; };
-  };
-  host = hosts.${system};
-  pins = lock.hosts.${host.architecture};
+  pins = lock.hosts.${base.host.architecture};
+  base = import ./base.nix { inherit system; seedSha256 = pins.seed_nar_sha256; };
+  inherit (base) host input seed shell;
 
   # One line of text, in /etc/edge-standin and in the device tree; reports carry it.
   mark = "edge-buildkit stand-in: emulated (QEMU virt, TCG), not a Raspberry Pi";
@@ -23,28 +20,8 @@ let
   uuid = "65646765-7374-416e-a469-6e2d70693500";
   epoch = "1767225600";
 
-  input = name: sha256: mode: derivation {
-    inherit name system;
-    builder = "/missing-input-run-buildkit-fetch";
-    outputHash = sha256;
-    outputHashAlgo = "sha256";
-    outputHashMode = mode;
-  };
   package = sha256: input lock.packages.${sha256}.file sha256 "flat";
-  seed = input "seed" pins.seed_nar_sha256 "recursive";
-
-  shell = name: environment: script: derivation ({
-    inherit name system;
-    builder = "${seed}/bin/busybox";
-    args = [ "sh" "-euc" script ];
-    PATH = "${seed}/bin";
-  } // environment);
-
-  tree = name: packages: shell name {
-    debs = map package packages;
-    partial = [ ];
-    members = [ ];
-  } (builtins.readFile ./tree.sh);
+  tree = name: packages: base.tree name (map package packages) [ ] [ ];
 
   workshop = tree "standin-workshop" pins.workshop;
   everything = tree "standin-emulator-packages" pins.emulator;

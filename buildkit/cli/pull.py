@@ -42,8 +42,9 @@ def run(options: argparse.Namespace) -> int:
     """Pull, and say what it took."""
     from buildkit.pipeline import registries as pipeline  # noqa: PLC0415 - `--help` must not wait
     from buildkit.store import Store  # noqa: PLC0415 - as above
+    from buildkit.store.layout import nearest  # noqa: PLC0415 - as above
 
-    where = options.store or _nearest()
+    where = options.store or nearest(Path.cwd())
     done = pipeline.pull(
         options.origin,
         store=Store.create(where),
@@ -53,9 +54,3 @@ def run(options: argparse.Namespace) -> int:
         watch=registries.watcher(options),
     )
     return registries.show(done, options, verb="received")
-
-
-def _nearest() -> Path:
-    here = Path.cwd()
-    known = (folder / ".buildkit/store" for folder in (here, *here.parents))
-    return next((store for store in known if store.is_dir()), here / ".buildkit/store")

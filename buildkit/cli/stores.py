@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from buildkit.store import Store
+from buildkit.store.layout import nearest
 
 if TYPE_CHECKING:
     import argparse
@@ -24,10 +25,4 @@ def chosen(options: argparse.Namespace) -> Store:
     Raises:
         StoreError: there is none.
     """
-    if options.store is not None:
-        return Store.open(options.store)
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / ".buildkit/store").is_dir():
-            return Store.open(folder / ".buildkit/store")
-    return Store.open(here / ".buildkit/store")
+    return Store.open(options.store or nearest(Path.cwd()))

@@ -179,6 +179,14 @@ class Nix:
         path = output if isinstance(output, str) else output["path"]
         return json.loads(self.physical(path).read_text())
 
+    def kept(self, link: Path) -> Any | None:
+        """What `build` read when it made this link; None where its result is gone."""
+        if link.is_symlink():
+            result = self.physical(str(link.readlink()))
+            if result.is_file():
+                return canonical.load(result.read_bytes())
+        return None
+
     def pin_flake(self, reference: str, folder: Path) -> str:
         """The reference of the very flake that an installable names now.
 

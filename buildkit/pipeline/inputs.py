@@ -14,9 +14,11 @@ from buildkit.recipe.types import ArtifactSource
 from buildkit.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from buildkit.lock.types import Lock
+    from buildkit.lock.fetch import Pin
+    from buildkit.lock.types import DebianPin, Lock
     from buildkit.nix import Nix
     from buildkit.pipeline.progress import Progress
     from buildkit.recipe import Recipe
@@ -38,12 +40,44 @@ def bring(
         FetchError: an input is nowhere to be had.
         DigestError: an input is not what the lock says.
     """
-    wanted = fetch.wanted(lock, host, recipe.platforms)
-    missing = [pin for pin in wanted if not nix.has(nar.store_path(pin.file, pin.sha256, "flat"))]
     pins = lock.hosts[host]
-    seeded = nix.has(nar.store_path("seed", pins.seed_nar_sha256, "recursive"))
-    if not seeded and pins.seed not in missing:
-        missing.append(pins.seed)
+    wanted = fetch.wanted(lock, host, recipe.platforms)
+    count = bring_pins(
+        wanted, (pins.seed, pins.seed_nar_sha256), nix=nix, runner=runner, progress=progress
+    )
+    _add_own_files(recipe, lock, nix)
+    return count
+
+
+def bring_pins(
+    wanted: Sequence[Pin],
+    seed_of_host: tuple[DebianPin, str],
+    *,
+    nix: Nix,
+    runner: Runner,
+    progress: Progress,
+) -> int:
+    """Put files of a lock and the unpacked seed into the Nix store.
+
+    Args:
+        wanted: the files.
+        seed_of_host: the seed's package, and the SHA-256 of its unpacked tree's Nix archive.
+        nix: where to.
+        runner: starts clients of the registries.
+        progress: told of each file.
+
+    Returns:
+        How many had to be brought.
+
+    Raises:
+        FetchError: an input is nowhere to be had.
+        DigestError: an input is not what the lock says.
+    """
+    missing = [pin for pin in wanted if not nix.has(nar.store_path(pin.file, pin.sha256, "flat"))]
+    pin_of_seed, tree_sha256 = seed_of_host
+    seeded = nix.has(nar.store_path("seed", tree_sha256, "recursive"))
+    if not seeded and pin_of_seed not in missing:
+        missing.append(pin_of_seed)
     if missing:
         home = cache.home()
         for pin in missing:
@@ -52,8 +86,7 @@ def bring(
         files = fetch.bring(missing, runner, home, progress.step).files
         nix.add_flat({files[pin.sha256]: pin.file for pin in missing})
         if not seeded:
-            _add_seed(files[pins.seed.sha256], pins.seed_nar_sha256, nix)
-    _add_own_files(recipe, lock, nix)
+            _add_seed(files[pin_of_seed.sha256], tree_sha256, nix)
     return len(missing)
 
 

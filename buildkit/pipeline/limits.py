@@ -17,6 +17,7 @@ from buildkit.pipeline import project as projects
 from buildkit.recipe import SmokeSpec, limits_of, load
 from buildkit.registry import of_environment
 from buildkit.store import Store
+from buildkit.store.layout import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +71,7 @@ def find(
             msg = f"{named.ref} is not in {home}"
             raise StoreError(msg, f"build it first: python -m buildkit build {what}") from error
     else:
-        shelf = Store.open(store) if store is not None else _nearest()
+        shelf = Store.open(store) if store is not None else Store.open(nearest(Path.cwd()))
         limits = SmokeSpec() if rules is not None else _recorded(shelf, what)
         named = Named(store=shelf, ref=what, limits=limits)
     if rules is not None:
@@ -108,14 +109,6 @@ def registry(text: str, ca: Path | None, environ: Mapping[str, str] = os.environ
         password="" if login is None else login.password,
         ca=pem,
     )
-
-
-def _nearest() -> Store:
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / ".buildkit/store").is_dir():
-            return Store.open(folder / ".buildkit/store")
-    return Store.open(here / ".buildkit/store")
 
 
 def _recorded(store: Store, ref: str) -> SmokeSpec:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from buildkit import assets, canonical, digests, scratch
+from buildkit import assets, canonical, digests
 from buildkit.errors import FetchError
-from buildkit.lock import cache, fetch
-from buildkit.nix import Nix, nar, seed
+from buildkit.lock import cache
+from buildkit.nix import Nix, seed
 from buildkit.nix.adapter import system
+from buildkit.pipeline import inputs
 from buildkit.pipeline.nixstage import host_architecture
 from buildkit.pipeline.progress import Progress, Silent, Stopwatch
 from buildkit.run import run
@@ -110,7 +111,7 @@ class _Making:
         """The machine; Nix is asked only when a link beside `link` does not lead to it."""
         prefix = link.name
         link = link.with_name(f"{prefix}-{self._key(options)}")
-        document = self._made(link)
+        document = self._nix.kept(link)
         if document is None:
             wanted = self._lock.wanted(host_architecture(), options.runtime, options.pages)
             with self._watch.stage("fetch", f"{len(wanted)} packages of the stand-in"):
@@ -133,7 +134,7 @@ class _Making:
         """The expression, and all that it reads beside its arguments."""
         folder = assets.asset("nix")
         programs = (file for file in sorted((folder / "standin").iterdir()) if file.is_file())
-        return (folder / "standin.nix", folder / "tree.sh", *programs)
+        return (*(folder / name for name in ("standin.nix", "base.nix", "tree.sh")), *programs)
 
     def _key(self, options: Options) -> str:
         """Sixteen hex digits over everything that decides what Nix makes."""
@@ -144,33 +145,15 @@ class _Making:
         }
         return digests.hex_of(digests.of_bytes(canonical.dump(parts)))[:16]
 
-    def _made(self, link: Path) -> Any:
-        if link.is_symlink():
-            result = self._nix.physical(str(link.readlink()))
-            if result.is_file():
-                return canonical.load(result.read_bytes())
-        return None
-
     def _bring(self, wanted: tuple[DebianPin, ...]) -> None:
-        """Put the packages into the Nix store; as for a recipe's inputs."""
-        nix, home = self._nix, cache.home()
         host = self._lock.hosts[host_architecture()]
-        missing = [
-            pin for pin in wanted if not nix.has(nar.store_path(pin.file, pin.sha256, "flat"))
-        ]
-        seeded = nix.has(nar.store_path("seed", host.seed_nar_sha256, "recursive"))
-        if not seeded and host.seed not in missing:
-            missing.append(host.seed)
-        if not missing:
-            return
-        for pin in missing:
-            cache.verify(home, pin.sha256)
         try:
-            files = fetch.bring(missing, self._runner, home, self._watch.progress.step).files
+            inputs.bring_pins(
+                wanted,
+                (host.seed, host.seed_nar_sha256),
+                nix=self._nix,
+                runner=self._runner,
+                progress=self._watch.progress,
+            )
         except FetchError as error:
             raise FetchError(error.message, f"{error.remedy}; or {pins.RELOCK}") from error
-        nix.add_flat({files[pin.sha256]: pin.file for pin in missing})
-        if not seeded:
-            with scratch.folder() as folder:
-                seed.unpack(files[host.seed.sha256], folder / "seed")
-                nix.add_folder(folder / "seed", "seed", host.seed_nar_sha256)

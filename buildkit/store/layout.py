@@ -19,8 +19,19 @@ MARKER = canonical.dump({"imageLayoutVersion": VERSION})
 EMPTY_INDEX = canonical.dump({"manifests": [], "mediaType": media.INDEX, "schemaVersion": 2})
 INDEX_WAIT = 60.0
 
+_PLACE = ".buildkit/store"
 _NEWEST = (1, 0)
 _ELSEWHERE = "name another folder with --store"
+
+
+def nearest(here: Path) -> Path:
+    """The store of the project that a folder is in: of the nearest folder above that has one.
+
+    Args:
+        here: the folder; where none has a store, that folder's own is named.
+    """
+    known = (folder / _PLACE for folder in (here, *here.parents))
+    return next((store for store in known if store.is_dir()), here / _PLACE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,11 @@ class _Run:
         own = self._keys.own()
         trusted = self._keys.trusted()
         if own is None or not trusted:
-            raise AgentError(Kind.DEVICE, "this device is not enrolled", "enrol it: device add")
+            raise AgentError(
+                Kind.DEVICE,
+                "this device is not enrolled",
+                "enrol it: python -m buildkit device enroll",
+            )
         plan = check(
             self._order,
             os.uname().machine,

@@ -108,6 +108,7 @@ def test_the_wheels_metadata_is_right(wheel: Path) -> None:
         "python-on-whales",
         "sigstore",
         "tomli",
+        "urllib3",
     }
 
 
