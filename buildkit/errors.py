@@ -24,7 +24,8 @@
         ├── DigestError           1  bytes are not what their digest says
         ├── AccuracyError         1  the quantised model is below its golden limit
         ├── EvidenceError         1  what is said about an artifact is malformed or not true
-        └── DeviceRefused         1  a device checked what it was to run, and does not run it
+        ├── DeviceRefused         1  a device checked what it was to run, and does not run it
+        └── PromotionError        1  a channel is not where it was, or has nowhere to go
 
 Errors of libraries and tools are translated at the boundary, ``from`` the cause.
 """
@@ -191,3 +192,7 @@ class EvidenceError(Refused):
 
 class DeviceRefused(Refused):
     """A device checked digests and signatures of what it was to run, and one does not hold."""
+
+
+class PromotionError(Refused):
+    """A channel is not where whoever moves it believes, or there is nothing that it could go to."""

@@ -98,16 +98,21 @@ def _show(report: Report) -> None:
         print(f"signed by {render.plain(signer)}")
     for each in report.ignored:
         print(render.plain(f"ignored: {each.reason}: {each.message}"))
-    for each in report.findings:
-        print(render.plain(f"{each.reason}: {each.digest}: {each.message}"))
-    for reason in dict.fromkeys(each.reason for each in report.findings):
-        if remedy := _REMEDIES.get(reason):
-            print(f"  → {reason}: {remedy}")
+    show_findings(report)
     if report.holds:
         print(render.plain(f"{report.name} holds"))
     else:
         count = len(report.findings)
         print(f"refused: {count} finding{'s' if count != 1 else ''}")
+
+
+def show_findings(report: Report) -> None:
+    """Every reason to refuse, and what can be done about it."""
+    for each in report.findings:
+        print(render.plain(f"{each.reason}: {each.digest}: {each.message}"))
+    for reason in dict.fromkeys(each.reason for each in report.findings):
+        if remedy := _REMEDIES.get(reason):
+            print(f"  → {reason}: {remedy}")
 
 
 def _show_tests(report: Report) -> None:

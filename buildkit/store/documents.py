@@ -140,21 +140,35 @@ def artifact(
 
     Without layers it has the empty one, as the guidelines there ask for.
     """
+    document = _artifact(artifact_type, layers, annotations)
+    document["subject"] = {
+        "mediaType": subject.media_type,
+        "digest": subject.digest,
+        "size": subject.size,
+    }
+    return canonical.dump(document)
+
+
+def plain_artifact(
+    *, artifact_type: str, layers: Sequence[Descriptor], annotations: Mapping[str, str]
+) -> bytes:
+    """The manifest of an artifact that hangs on nothing; else as `artifact`."""
+    return canonical.dump(_artifact(artifact_type, layers, annotations))
+
+
+def _artifact(
+    artifact_type: str, layers: Sequence[Descriptor], annotations: Mapping[str, str]
+) -> dict[str, Any]:
     document: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": media.MANIFEST,
         "artifactType": artifact_type,
         "config": EMPTY.to_json(),
         "layers": [each.to_json() for each in layers or (EMPTY,)],
-        "subject": {
-            "mediaType": subject.media_type,
-            "digest": subject.digest,
-            "size": subject.size,
-        },
     }
     if annotations:
         document["annotations"] = dict(annotations)
-    return canonical.dump(document)
+    return document
 
 
 def _listed(document: Mapping[str, Any], key: str, digest: str) -> list[Descriptor]:

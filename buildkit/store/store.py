@@ -95,6 +95,26 @@ class Store(BlobStore):
         """
         return self._tag_all([(each, each.annotations, ref) for each, ref in wanted])
 
+    def swap(
+        self,
+        wanted: Sequence[tuple[Descriptor, str | None]],
+        expected: Mapping[str, str],
+    ) -> bool:
+        """`tag_all`, if names still lead where they are said to: compare-and-swap.
+
+        Args:
+            wanted: descriptors, each with its name if any.
+            expected: names → digest that each leads to now; empty for a name that nothing has.
+
+        Returns:
+            Whether they did; if not, nothing was changed.
+
+        Raises:
+            StoreError: a blob is not in the store, or the index cannot be written.
+        """
+        named = [(each, each.annotations, ref) for each, ref in wanted]
+        return bool(self._tag_all(named, expected))
+
     def untag(self, ref: str) -> None:
         """Take a name away; the entry stays until `gc` removes those without a name.
 
@@ -266,13 +286,21 @@ class Store(BlobStore):
         )
 
     def _tag_all(
-        self, wanted: Sequence[tuple[Descriptor, Mapping[str, str], str | None]]
+        self,
+        wanted: Sequence[tuple[Descriptor, Mapping[str, str], str | None]],
+        expected: Mapping[str, str] | None = None,
     ) -> tuple[Descriptor, ...]:
-        """Make entries of descriptors with annotations and names, in one change of the index."""
+        """Make entries of descriptors with annotations and names, in one change of the index.
+
+        No entry is made, and none returned, when a name does not lead where `expected` says.
+        """
         notes = [_notes(annotations, ref) for _, annotations, ref in wanted]
         placed: list[entries.Entry] = []
 
         def change(document: entries.Document) -> bool:
+            for ref, digest in (expected or {}).items():
+                if {entry["digest"] for entry in entries.named(document, ref)} != {digest} - {""}:
+                    return False
             changed = False
             for (added, _, _), each in zip(wanted, notes, strict=True):
                 entry, new = entries.place(document, added, each)

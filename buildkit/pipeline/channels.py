@@ -1,0 +1,332 @@
+"""Where channels are: in a store, or in a registry. Moving one is compare-and-swap in both."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import secrets
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from buildkit import media
+from buildkit.errors import RegistryError
+from buildkit.evidence import bundle as bundles
+from buildkit.evidence import journal as journals
+from buildkit.evidence.journal import SUFFIX, Claim, Journal
+from buildkit.pipeline import registries
+from buildkit.records import Descriptor
+from buildkit.registry import FromRepository, claim, upload
+from buildkit.registry.claim import Times
+from buildkit.registry.patience import Stopped
+from buildkit.store import REF_NAME
+from buildkit.store.documents import EMPTY, EMPTY_BLOB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from buildkit.registry import Access, Reference
+    from buildkit.store import Store
+
+# Of a lease: for one request, and for all between a claim and the move.
+_REQUEST = 1 / 8
+_MOVE = 1 / 4
+_MOST_LEASES = 3
+_EMPTY = Journal()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class State:
+    """A channel at one moment.
+
+    Attributes:
+        pointed: digest that its tag leads to; empty when there is no such tag.
+        journal: what is true of it, without anybody's claim.
+        head: digest of the journal's own manifest; empty when there is none.
+        claimed: whether somebody is moving it, or was when they ended.
+    """
+
+    pointed: str = ""
+    journal: Journal = _EMPTY
+    head: str = ""
+    claimed: bool = False
+
+    def same(self, other: State) -> bool:
+        """Whether nobody has moved it between these two."""
+        return (self.pointed, self.journal) == (other.pointed, other.journal)
+
+
+class Home(Protocol):
+    """A place that has the channels of one artifact."""
+
+    @property
+    def place(self) -> str:
+        """As records name it: ``HOST/repository``, or an artifact's name in the store."""
+
+    def bring(self, digest: str) -> None:
+        """See to it that the store has what is known there of an artifact."""
+
+    def publish(self, digest: str) -> None:
+        """See to it that all that the store knows of an artifact is known there."""
+
+    def read(self, channel: str) -> State:
+        """The channel as it is now."""
+
+    def record(self, each: Descriptor) -> bytes:
+        """The checked bytes of a record's bundle."""
+
+    def move(self, channel: str, seen: State, image: Descriptor, record: bytes) -> bool:
+        """Let it lead to `image`, with the signed `record`; False if it is no longer as `seen`."""
+
+
+class InStore:
+    """Channels of a store.
+
+    Args:
+        store: the store.
+        name: of the artifact: ``digits``.
+    """
+
+    def __init__(self, store: Store, name: str) -> None:
+        self.place = name
+        self._store = store
+
+    def bring(self, digest: str) -> None:
+        """See `Home.bring`: it is here, or nowhere."""
+
+    def publish(self, digest: str) -> None:
+        """See `Home.publish`: it is."""
+
+    def read(self, channel: str) -> State:
+        """See `Home.read`.
+
+        Raises:
+            EvidenceError: there is something else in the place of the journal.
+            StoreError: the store cannot be read.
+        """
+        # Of one moment: `entries` reads the index once.
+        names = {each.annotations.get(REF_NAME): each for each in self._store.entries()}
+        tag = names.get(f"{self.place}:{channel}")
+        head = names.get(f"{self.place}:{channel}{SUFFIX}")
+        pointed = "" if tag is None else tag.digest
+        if head is None:
+            return State(pointed=pointed)
+        data = self._store.read(head.digest, limit=head.size)
+        found = journals.parse(data, f"journal {head.digest}")
+        return State(pointed=pointed, journal=found, head=head.digest)
+
+    def record(self, each: Descriptor) -> bytes:
+        """See `Home.record`.
+
+        Raises:
+            DigestError, StoreError: it is corrupt or missing.
+        """
+        return self._store.read(each.digest, limit=each.size)
+
+    def move(self, channel: str, seen: State, image: Descriptor, record: bytes) -> bool:
+        """See `Home.move`; in one change of the store's index.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        tag = f"{self.place}:{channel}"
+        with self._store.lease():
+            head, _ = _keep(self._store, seen.journal, record)
+            return self._store.swap(
+                [(head, f"{tag}{SUFFIX}"), (_plain(image), tag)],
+                {tag: seen.pointed, f"{tag}{SUFFIX}": seen.head},
+            )
+
+
+class InRegistry:
+    """Channels of a repository in a registry; the store remembers where they led.
+
+    Args:
+        reference: the repository.
+        access: the way to it.
+        store: gets names that begin with the repository's own.
+        say: told when somebody else has to be waited for.
+        times: of claims.
+    """
+
+    def __init__(
+        self,
+        reference: Reference,
+        access: Access,
+        store: Store,
+        *,
+        say: Callable[[str], None],
+        times: Times | None = None,
+    ) -> None:
+        self.place = reference.name
+        self._times = times or Times()
+        self._store = store
+        self._say = say
+        # A claim must not lapse while its holder writes.
+        short = self._times.lease_s * _REQUEST
+        quick = dataclasses.replace(
+            access.patience, budget_s=short, connect_s=short, read_s=short, commit_s=short
+        )
+        quick_access = dataclasses.replace(access, patience=quick)
+        self._repository = quick_access.repository(reference, write=True)
+        self._access = access
+
+    def bring(self, digest: str) -> None:
+        """See `Home.bring`; nothing when it is not there.
+
+        Raises:
+            DigestError, RegistryError, StoreError: as `registries.pull`.
+        """
+        if self._repository.points_to(digest):
+            registries.pull(f"{self.place}@{digest}", store=self._store, access=self._access)
+
+    def publish(self, digest: str) -> None:
+        """See `Home.publish`.
+
+        Raises:
+            DigestError, RegistryError, StoreError: as `registries.push`.
+        """
+        registries.push(digest, self.place, store=self._store, access=self._access)
+
+    def read(self, channel: str) -> State:
+        """See `Home.read`.
+
+        A claim whose image the tag has reached already has come true, whoever made it.
+
+        Raises:
+            EvidenceError: there is something else in the place of the journal.
+            RegistryError: the registry does not answer, or not as it should.
+        """
+        found = self._repository.find(f"{channel}{SUFFIX}")
+        while True:
+            pointed = self._repository.points_to(channel)
+            again = self._repository.find(f"{channel}{SUFFIX}")
+            if again == found:
+                break
+            # Else the tag could belong to a newer journal than the one at hand.
+            found = again
+        if found is None:
+            return State(pointed=pointed)
+        head, data = found
+        written = journals.parse(data, f"journal {head.digest}")
+        return State(
+            pointed=pointed,
+            journal=written.settled(pointed),
+            head=head.digest,
+            claimed=written.claim is not None,
+        )
+
+    def record(self, each: Descriptor) -> bytes:
+        """See `Home.record`.
+
+        Raises:
+            DigestError: the registry gave other bytes.
+            RegistryError: it does not give them.
+        """
+        return FromRepository(self._repository).record(each)
+
+    def move(self, channel: str, seen: State, image: Descriptor, record: bytes) -> bool:
+        """See `Home.move`.
+
+        Raises:
+            RegistryError: the registry does not answer, or lost what was written.
+            StoreError: the store cannot be written; the channel has moved then.
+        """
+        repository = self._repository
+        with self._store.lease():
+            head, layer = _keep(self._store, seen.journal, record)
+            for blob, data in ((layer, record), (EMPTY, EMPTY_BLOB)):
+                upload.put(repository, blob, partial(_opened, data))
+            mine = Journal(
+                records=seen.journal.records,
+                claim=Claim(record=layer, image=image.digest, nonce=secrets.token_hex(16)),
+            )
+            data, models = self._store.read(image.digest), self._models(image)
+            with self._claimed(channel, seen, mine) as until:
+                # Before the move: nobody may write without a claim, but somebody may not know it.
+                if until is None or repository.points_to(channel) != seen.pointed:
+                    return False
+                if repository.patience.now() > until:
+                    msg = f"{self.place}: too slow to move {channel} while nobody else does"
+                    raise RegistryError(msg, "run the command again")
+                # An untagged manifest is what a registry's clean-up removes.
+                repository.put_manifest(f"{channel}{registries.MODEL}", *models)
+                repository.put_manifest(channel, data, image.media_type)
+            after = self.read(channel)
+            if (after.pointed, after.head) != (image.digest, head.digest):
+                msg = f"{self.place}: {channel} leads to {after.pointed} right after it was moved"
+                raise RegistryError(msg, f"only `promote` may write {channel}, {channel}{SUFFIX}")
+            names = ((head, f"{channel}{SUFFIX}"), (_plain(image), channel))
+            self._store.tag_all([(each, f"{self.place}:{name}") for each, name in names])
+        return True
+
+    def _models(self, image: Descriptor) -> tuple[bytes, str]:
+        """Bytes and media type of the index of an image's models."""
+        named = self._store.links(image).annotations[media.MODEL_DIGEST]
+        return self._store.read(named), self._store.resolve(named).media_type
+
+    @contextmanager
+    def _claimed(self, channel: str, seen: State, mine: Journal) -> Iterator[float | None]:
+        """Until when the channel is ours alone; nothing when it is not as `seen` any more.
+
+        In the end the journal says what is true by then, however far it came.
+        """
+        tag, data = f"{channel}{SUFFIX}", mine.dump()
+        repository = self._repository
+        began = self._await(channel, seen, data)
+        try:
+            yield None if began is None else began + self._times.lease_s * _MOVE
+        finally:
+            if began is not None:
+                settled = mine.settled(repository.points_to(channel)).dump()
+                claim.release(repository, tag, data, settled)
+
+    def _await(self, channel: str, seen: State, mine: bytes) -> float | None:
+        """Claim it, when nobody else has; when that began."""
+        patience, times = self._repository.patience, self._times
+        watched, since = "", 0.0
+        end = patience.now() + _MOST_LEASES * times.lease_s
+        while patience.now() < end:
+            state = self.read(channel)
+            if not state.same(seen):
+                return None
+            if watched != state.head:
+                watched, since = state.head, patience.now()
+                if state.claimed:
+                    self._say(f"somebody is moving {channel}: waiting for them")
+            if not state.claimed or patience.now() > since + times.lease_s:
+                began = patience.now()
+                if claim.take(
+                    self._repository,
+                    f"{channel}{SUFFIX}",
+                    mine,
+                    seen=state.head,
+                    back_to=state.journal.dump(),
+                    times=times,
+                ):
+                    return began
+            pause = times.look_s * random.uniform(0.5, 1.5)  # noqa: S311 - spreads those who wait
+            if patience.stop.wait(pause):
+                raise Stopped
+        msg = f"{self.place}: others keep claiming {channel}, and move it nowhere"
+        raise RegistryError(msg, "run the command again when they have ended")
+
+
+def _keep(store: Store, journal: Journal, record: bytes) -> tuple[Descriptor, Descriptor]:
+    """The journal with one more record, in the store: its manifest, and the record."""
+    layer = store.put_bytes(record, bundles.MEDIA_TYPE)
+    store.put_bytes(EMPTY_BLOB, media.EMPTY)
+    records = (layer, *journal.records)[: journals.MOST]
+    data = Journal(records=records).dump()
+    return store.put_bytes(data, media.MANIFEST, artifact_type=media.CHANNEL), layer
+
+
+def _plain(image: Descriptor) -> Descriptor:
+    """An image's descriptor without what its own entry says of it."""
+    return Descriptor(media_type=image.media_type, digest=image.digest, size=image.size)
+
+
+@contextmanager
+def _opened(data: bytes, offset: int) -> Iterator[Iterator[bytes]]:
+    yield iter([data[offset:]])
