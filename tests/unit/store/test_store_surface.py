@@ -19,7 +19,8 @@ def test_methods_of_the_store() -> None:
     assert found == [
         "attach", "attach_all", "check", "copy", "create", "entries", "find", "gc", "has", "lease",
         "links", "open", "path", "put_bytes", "put_file", "put_json", "read", "read_json",
-        "reading", "receive", "referrers", "resolve", "size", "tag", "tag_all", "untag", "walk",
+        "reading", "receive", "referrers", "resolve", "size", "swap", "tag", "tag_all", "untag",
+        "walk",
     ]  # fmt: skip
 
 
