@@ -40,6 +40,8 @@ COMMANDS = {
     "push": "copy an artifact with all that hangs on it from a store to a registry",
     "pull": "bring an artifact with all that hangs on it from a registry into a store",
     "copy": "copy an artifact with all that hangs on it from registry to registry",
+    "promote": "let a channel lead to an image that is proven, or back to the one before",
+    "matrix": "say which jobs a CI needs for your recipes, as JSON for GitHub Actions",
     "show": "list a store, or one artifact with all that hangs on it",
     "why": "say why two artifacts, or two locks, differ",
     "gc": "delete what nothing in a store refers to",

@@ -62,7 +62,7 @@ def build(
     out: Path,
     say: Callable[[str], None],
 ) -> dict[str, Built]:
-    """Build a Dockerfile for every platform at once.
+    """Build a Dockerfile for every platform, at once where the engine is the pinned one.
 
     Args:
         builder: who runs it.
@@ -71,7 +71,7 @@ def build(
         platforms: ``linux/arm64`` …
         base: ``oci-layout://FOLDER@DIGEST`` for the context ``base``, if it is used.
         epoch: ``SOURCE_DATE_EPOCH`` for the steps.
-        out: folder for the OCI layout; must not exist.
+        out: folder for OCI layouts; must not exist.
         say: told each line that BuildKit prints.
 
     Returns:
@@ -90,26 +90,35 @@ def build(
         host=builder.socket or None,
         config=builder.config or None,
     )
-    try:
-        lines: Any = client.buildx.build(
-            context,
-            file=dockerfile,
-            platforms=list(platforms),
-            builder=builder.name,
-            build_args={"SOURCE_DATE_EPOCH": str(epoch)},
-            build_contexts={"base": base} if base else {},
-            network="none",
-            provenance=False,
-            sbom=False,
-            progress="plain",
-            output={"type": "oci", "tar": "false", "dest": str(out), "compression": "uncompressed"},
-            stream_logs=True,
-        )
-        for line in lines:
-            say(line.strip())
-    except DockerException as error:
-        raise _explain(error.stderr or str(error), error.return_code, builder) from error
-    return _read(out, platforms)
+    # buildx writes no OCI layout from two nodes at once, and a builder of the user's own may have
+    # a node for each platform.
+    together = [tuple(platforms)] if builder.socket else [(each,) for each in platforms]
+    out.mkdir()
+    found: dict[str, Built] = {}
+    for number, some in enumerate(together):
+        place = out / str(number)
+        output = {"type": "oci", "tar": "false", "dest": str(place), "compression": "uncompressed"}
+        try:
+            lines: Any = client.buildx.build(
+                context,
+                file=dockerfile,
+                platforms=list(some),
+                builder=builder.name,
+                build_args={"SOURCE_DATE_EPOCH": str(epoch)},
+                build_contexts={"base": base} if base else {},
+                network="none",
+                provenance=False,
+                sbom=False,
+                progress="plain",
+                output=output,
+                stream_logs=True,
+            )
+            for line in lines:
+                say(line.strip())
+        except DockerException as error:
+            raise _explain(error.stderr or str(error), error.return_code, builder) from error
+        found |= _read(place, some)
+    return found
 
 
 def _explain(stderr: str, status: int, builder: Builder) -> InputError | EngineError:

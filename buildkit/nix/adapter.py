@@ -51,7 +51,8 @@ class Nix:
     Args:
         runner: starts Nix.
         home: folder for a store of one's own; used only by the mode ``chroot store``.
-        apart: use that mode whatever the machine offers, so that nothing made before is found.
+        apart: use that mode whatever the machine offers, without binary caches and remote
+            builders, so that nothing made before is found.
 
     Attributes:
         mode: with a daemon, through it; else as root, or as the plain user that ``/nix`` belongs
@@ -63,6 +64,7 @@ class Nix:
         self._runner = runner
         self.mode: Mode = "chroot store" if apart else _mode()
         self._root = home.absolute() if self.mode == "chroot store" else None
+        self._apart = apart
         self._own_substituters: bool | None = None
 
     def physical(self, path: str) -> Path:
@@ -84,6 +86,8 @@ class Nix:
             *("--option", "sandbox", "true"),
             *("--option", "sandbox-fallback", "false"),
             *("--option", "sandbox-paths", ""),
+            # What a binary cache gives counts only with a signature that the user trusts.
+            *("--option", "require-sigs", "true"),
             *("--option", "warn-dirty", "false"),
             # Layers and model do not wait for one another; each runs on one core.
             *("--option", "max-jobs", "auto"),
@@ -97,9 +101,12 @@ class Nix:
             words += ["--store", "daemon"]
         if self._root is not None:
             words += ["--store", str(self._root)]
-        if not substitute and not self._has_own_substituters():
+        if not substitute and (self._apart or not self._has_own_substituters()):
             # Without one every call would wait for a public cache that has nothing of ours.
             words += ["--option", "substitute", "false"]
+        if self._apart:
+            # Another machine may have made it before.
+            words += ["--option", "builders", ""]
         return words
 
     def add_flat(self, files: Mapping[Path, str]) -> None:
