@@ -4,7 +4,8 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
 RECIPE ?= recipes/digits/recipe.toml
-SCRIPTS := scripts/bootstrap scripts/clean-room scripts/relock
+SCRIPTS := scripts/bootstrap scripts/clean-room scripts/relock \
+	$(addprefix .github/actions/setup/bin/,compare-builds forget-referrers smoke-summary)
 PYTEST_FLAGS ?=
 
 .PHONY: help demo test lint bootstrap bootstrap-tests format relock clean-room clean
@@ -19,11 +20,12 @@ test: bootstrap-tests ## install what is missing, then run every check and every
 	@$(MAKE) --no-print-directory lint
 	$(PYTHON) -m pytest $(PYTEST_FLAGS)
 
-lint: bootstrap-tests ## ruff and mypy
+lint: bootstrap-tests ## ruff, mypy, and zizmor on the workflows
 	$(PYTHON) -m ruff check . $(SCRIPTS)
 	$(PYTHON) -m ruff format --check . $(SCRIPTS)
 	$(PYTHON) -m mypy
 	$(PYTHON) -m mypy --scripts-are-modules $(SCRIPTS)
+	.venv/bin/zizmor --offline --quiet .github
 
 format: bootstrap-tests ## rewrite the sources in the project's form
 	$(PYTHON) -m ruff format . $(SCRIPTS)

@@ -1,0 +1,332 @@
+"""What holds for every workflow and action of ours, and that a broken one is found out."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+ROOT = Path(__file__).resolve().parents[2]
+FORGE = ROOT / ".github"
+WORKFLOWS = sorted((FORGE / "workflows").glob("*.yml"))
+ACTIONS = sorted(FORGE.glob("actions/*/action.yml"))
+BIN = FORGE / "actions/setup/bin"
+SCHEMAS = {
+    "github-workflows": WORKFLOWS,
+    "github-actions": ACTIONS,
+    "gitlab-ci": sorted((ROOT / "docs/examples").glob("*.yml")),
+}
+PINNED = re.compile(r"^actions/[a-z-]+@[0-9a-f]{40}$")
+# What may be asked for, and where: everything else only reads.
+WRITES = {
+    ("main.yml", "publish"): {"id-token", "packages"},
+    ("main.yml", "smoke"): {"id-token"},
+    ("main.yml", "promote"): {"id-token", "packages"},
+    ("nightly.yml", "report"): {"issues"},
+}
+HOST = re.compile(r"\b(?:[a-z0-9-]+\.)+(?:io|com|org|net|dev|cloud|azure)\b")
+
+
+def named(files: list[Path]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("file", files, ids=lambda file: str(file.relative_to(FORGE)))
+
+
+def load(file: Path) -> dict[str, Any]:
+    # `on` is a truth in YAML 1.1.
+    document: dict[str, Any] = yaml.load(file.read_text(), Loader=yaml.BaseLoader)  # noqa: S506 - safe
+    return document
+
+
+def steps(file: Path) -> Iterator[dict[str, Any]]:
+    document = load(file)
+    for job in document.get("jobs", {}).values():
+        yield from job.get("steps", [])
+    yield from document.get("runs", {}).get("steps", [])
+
+
+def check(schema: str, *files: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", *files],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def zizmor(*files: Path) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name("zizmor")
+    return subprocess.run(
+        [program, "--offline", "--no-progress", "--no-config", "--persona=regular", *files],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={name: each for name, each in os.environ.items() if name != "GH_TOKEN"},
+    )
+
+
+def shellcheck(script: str) -> subprocess.CompletedProcess[str]:
+    program = shutil.which("shellcheck")
+    assert program, "shellcheck is not on this machine: make bootstrap-tests"
+    return subprocess.run(
+        [program, "--shell=bash", "-"],
+        input=script,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_each_file_fits_its_schema() -> None:
+    for schema, files in SCHEMAS.items():
+        if files:
+            done = check(schema, *files)
+            assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_linter_finds_nothing() -> None:
+    done = zizmor(*WORKFLOWS, *ACTIONS)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@named([*WORKFLOWS, *ACTIONS])
+def test_each_script_holds_before_shellcheck(file: Path) -> None:
+    for step in steps(file):
+        if "run" in step:
+            done = shellcheck(step["run"])
+            assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", ["edge-buildkit", "keep-built"])
+def test_each_command_holds_before_shellcheck(name: str) -> None:
+    done = shellcheck((BIN / name).read_text())
+    assert done.returncode == 0, done.stdout
+
+
+def test_nothing_that_is_published_was_taken_out_of_a_cache() -> None:
+    """Inputs are held against the lock's hashes; what Nix made would be believed."""
+    for file in WORKFLOWS:
+        cached = [step for step in steps(file) if "nix-cache" in step.get("with", {})]
+        assert not cached or file.name == "pull-request.yml", file.name
+
+
+@named([*WORKFLOWS, *ACTIONS])
+def test_what_is_used_is_ours_or_pinned_to_a_commit(file: Path) -> None:
+    jobs = load(file).get("jobs", {}).values()
+    for used in [each["uses"] for each in (*steps(file), *jobs) if "uses" in each]:
+        if used.startswith("$/"):
+            assert (ROOT / used[2:]).exists(), used
+        else:
+            assert PINNED.match(used), used
+            # Dependabot and people read the version there.
+            assert re.search(
+                rf"{re.escape(used)} # v\d+\.\d+\.\d+$", file.read_text(), re.MULTILINE
+            ), used
+
+
+def test_one_commit_for_each_action() -> None:
+    """Two pins of one action are one that nobody updated."""
+    used = {
+        each["uses"]
+        for file in (*WORKFLOWS, *ACTIONS)
+        for each in steps(file)
+        if each.get("uses", "").startswith("actions/")
+    }
+    assert len({each.partition("@")[0] for each in used}) == len(used)
+
+
+@named(sorted(path for path in FORGE.rglob("*") if path.is_file()))
+def test_no_host_is_named(file: Path) -> None:
+    assert not HOST.search(file.read_text()), HOST.findall(file.read_text())
+
+
+@named(WORKFLOWS)
+def test_each_job_may_do_what_it_must_and_no_more(file: Path) -> None:
+    document = load(file)
+    assert document["permissions"] == {}
+    for name, job in document["jobs"].items():
+        writes = {scope for scope, level in job["permissions"].items() if level == "write"}
+        assert writes == WRITES.get((file.name, name), set()), name
+        assert set(job["permissions"].values()) <= {"read", "write"}, name
+        assert "timeout-minutes" in job or "uses" in job, name
+
+
+@named(WORKFLOWS)
+def test_no_checkout_leaves_its_token_behind(file: Path) -> None:
+    for step in steps(file):
+        if step.get("uses", "").startswith("actions/checkout@"):
+            assert step["with"]["persist-credentials"] == "false"
+
+
+@named([*WORKFLOWS, *ACTIONS])
+def test_no_script_is_made_of_what_others_wrote(file: Path) -> None:
+    for step in steps(file):
+        assert "${{" not in step.get("run", ""), step
+
+
+def test_pull_requests_get_no_secret_and_no_identity() -> None:
+    file = FORGE / "workflows/pull-request.yml"
+    assert set(load(file)["on"]) == {"pull_request"}
+    text = file.read_text()
+    for word in ("secrets.", "vars.", "id-token", "write", "pull_request_target"):
+        assert word not in text, word
+    for other in WORKFLOWS:
+        assert not {"pull_request_target", "workflow_run"} & set(load(other)["on"])
+
+
+JOB = """\
+on: {event}
+permissions: {permissions}
+jobs:
+  a:
+    runs-on: ubuntu-24.04
+    permissions: {may}
+    steps:
+      - {step}
+"""
+FAIR = {"event": "push", "permissions": "{}", "may": "{}", "step": "run: 'true'"}
+BROKEN = {
+    "a key that there is none of": ("check", {"step": "runs: 'true'"}),
+    "a permission that there is none of": ("check", {"may": "{content: read}"}),
+    "words of others in a script": (
+        "zizmor",
+        {"event": "issues", "step": "run: echo ${{ github.event.issue.title }}"},
+    ),
+    "an action by its tag": ("zizmor", {"step": "uses: somebody/something@v1"}),
+    "everything allowed": ("zizmor", {"may": "write-all"}),
+    "forks with secrets": ("zizmor", {"event": "pull_request_target"}),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_workflow_is_found_out(what: str, tmp_path: Path) -> None:
+    tool, change = BROKEN[what]
+    file = tmp_path / ".github/workflows/broken.yml"
+    file.parent.mkdir(parents=True)
+    file.write_text(JOB.format(**{**FAIR, **change}))
+    done = zizmor(file) if tool == "zizmor" else check("github-workflows", file)
+    assert done.returncode not in {0, 2}, done.stdout + done.stderr
+
+
+def test_one_that_is_not_broken_is_none(tmp_path: Path) -> None:
+    file = tmp_path / ".github/workflows/fair.yml"
+    file.parent.mkdir(parents=True)
+    file.write_text(JOB.format(**FAIR))
+    assert zizmor(file).returncode == check("github-workflows", file).returncode == 0
+
+
+def test_an_unquoted_word_in_a_script_is_found_out() -> None:
+    assert "SC2086" in shellcheck("rm -rf $RUNNER_TEMP/store").stdout
+
+
+# ---- what the summary says
+
+
+def program(name: str) -> ModuleType:
+    loader = SourceFileLoader(name.replace("-", "_"), str(BIN / name))
+    spec = spec_from_loader(loader.name, loader)
+    assert spec
+    module = module_from_spec(spec)
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = before
+    return module
+
+
+def row(**more: Any) -> dict[str, Any]:
+    plain = {"name": "accuracy", "value": "98.2 %", "baseline": "", "limit": "95 %"}
+    return {**plain, "outcome": "PASS", **more}
+
+
+def test_the_summary_has_a_row_for_each_measurement(capsys: pytest.CaptureFixture[str]) -> None:
+    finding = {"rule": "x", "outcome": "FAIL", "blame": "artifact", "message": "too slow"}
+    trial: dict[str, Any] = {"device": "shelf-1", "target": "pi5", "outcome": "FAIL"}
+    trial |= {"marks": ["an <b>emulated</b> board"], "findings": [finding]}
+    trial |= {"rows": [row(), row(name="p|95", outcome=None)]}
+    program("smoke-summary").main({"ref": "digits:1", "outcome": "FAIL", "trials": [trial]})
+    said = capsys.readouterr().out
+    assert "### digits:1: FAIL" in said
+    assert "| accuracy | 98.2 % |  | 95 % | PASS |" in said
+    # A device's words make neither a column nor a page of their own.
+    assert "| p&#124;95 |" in said
+    assert "&#60;b&#62;emulated" in said
+    assert "- FAIL: too slow" in said
+
+
+@pytest.mark.parametrize("document", [{}, {"error": "no such device", "kind": "InputError"}])
+def test_the_summary_of_nothing_is_no_verdict(
+    document: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    program("smoke-summary").main(document)
+    assert "### No verdict" in capsys.readouterr().out
+
+
+# ---- what two machines made
+
+
+def built(folder: Path, machine: str, image: str) -> dict[str, str]:
+    place = folder / f"built-digits-{machine}"
+    place.mkdir()
+    result = {"image": {"digest": image}, "model_index": "sha256:m"}
+    (place / "build.json").write_text(json.dumps(result))
+    return {"recipe": "r.toml", "name": "digits", "version": "1", "architecture": machine}
+
+
+def test_what_was_built_twice_goes_on_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
+    rows = [built(tmp_path, machine, "sha256:i") for machine in ("arm64", "amd64")]
+    assert program("compare-builds").main(tmp_path, rows) == 0
+    name, _, value = (tmp_path / "output").read_text().partition("=")
+    (found,) = json.loads(value)["include"]
+    assert (name, found["digest"], found["artifact"]) == ("built", "sha256:i", "built-digits-amd64")
+    assert capsys.readouterr().out.count("the same") == 2
+
+
+def test_one_machine_alone_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
+    assert program("compare-builds").main(tmp_path, [built(tmp_path, "amd64", "sha256:i")]) == 0
+    assert "nothing to compare" in capsys.readouterr().out
+
+
+def test_a_build_that_is_missing_is_no_agreement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
+    rows = [built(tmp_path, "amd64", "sha256:i")]
+    rows.append({**rows[0], "architecture": "arm64"})
+    assert program("compare-builds").main(tmp_path, rows) == 2
+    assert not (tmp_path / "output").exists()
+
+
+# ---- what a device is told
+
+
+def test_what_a_device_is_told_is_forgotten_and_nothing_else(tmp_path: Path) -> None:
+    rows = [{"digest": f"sha256:{each}", "size": 1} for each in "abc"]
+    (tmp_path / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": rows}))
+    (tmp_path / "signed.json").write_text(json.dumps({"referrers": ["sha256:b"]}))
+    program("forget-referrers").main(tmp_path, tmp_path / "signed.json")
+    left = json.loads((tmp_path / "index.json").read_text())
+    assert left == {"schemaVersion": 2, "manifests": [rows[0], rows[2]]}
