@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trial_parts
+from namespaces import private_sockets
 from registry_parts import NO_ROOT, Tools
 from trial_parts import Bench, Board
 
@@ -143,7 +144,25 @@ def engine(digits: Project) -> Engine:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_engine_left() -> Iterator[None]:
+def _signals() -> None:
+    """As in a terminal: whoever starts us in the background has Ctrl-C ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Engines and stand-ins of its own for each of several pytest processes."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        yield
+        return
+    with private_sockets(), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_engine_left(_apart: None) -> Iterator[None]:
     """Stop what the session started."""
     before = {engine.identity for engine in Engine.known(run) if engine.status().running}
     yield

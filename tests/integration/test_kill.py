@@ -10,7 +10,6 @@ for sockets of its own, as children of this process, which also gets those whose
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import hashlib
 import json
@@ -28,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import Project, make_project
+from namespaces import LIBC, check, private_sockets
 
 from buildkit import digests
 from buildkit.engine import Engine
@@ -47,13 +47,7 @@ ROUNDS = 12
 LAYERS = 24
 PATIENCE = 20.0
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_NEWNS, _SUBREAPER, _REC_PRIVATE = 0x00020000, 36, 16384 | 1 << 18
-
-
-def _check(status: int) -> None:
-    if status != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+_SUBREAPER = 36
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,30 +76,22 @@ def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apart]:
                  cache.home() / part, home / "cache/edge-buildkit"],
                 check=True,
             )  # fmt: skip
-    before = os.open("/proc/self/ns/mnt", os.O_RDONLY)
-    _check(_LIBC.unshare(_NEWNS))
-    _check(_LIBC.mount(None, b"/", None, _REC_PRIVATE, None))
-    Path("/run/edge-buildkit").mkdir(exist_ok=True)
-    _check(_LIBC.mount(b"tmpfs", b"/run/edge-buildkit", b"tmpfs", 0, b"mode=0755"))
-    _check(_LIBC.prctl(_SUBREAPER, 1))
-    variables = pytest.MonkeyPatch()
-    variables.setenv("TMPDIR", str(home / "tmp"))
-    variables.setenv("XDG_STATE_HOME", str(home / "state"))
-    variables.setenv("XDG_CACHE_HOME", str(home / "cache"))
-    try:
-        yield Apart(
-            temporary=home / "tmp",
-            cache=home / "cache/edge-buildkit",
-            mounts=Path("/proc/self/mountinfo").read_text(),
-        )
-    finally:
-        for engine in Engine.known(run):
-            engine.forget()
-        orphans_end()
-        variables.undo()
-        _check(_LIBC.prctl(_SUBREAPER, 0))
-        _check(_LIBC.setns(before, _NEWNS))
-        os.close(before)
+    with private_sockets(), pytest.MonkeyPatch.context() as variables:
+        check(LIBC.prctl(_SUBREAPER, 1))
+        variables.setenv("TMPDIR", str(home / "tmp"))
+        variables.setenv("XDG_STATE_HOME", str(home / "state"))
+        variables.setenv("XDG_CACHE_HOME", str(home / "cache"))
+        try:
+            yield Apart(
+                temporary=home / "tmp",
+                cache=home / "cache/edge-buildkit",
+                mounts=Path("/proc/thread-self/mountinfo").read_text(),
+            )
+        finally:
+            for engine in Engine.known(run):
+                engine.forget()
+            orphans_end()
+            check(LIBC.prctl(_SUBREAPER, 0))
 
 
 def say(text: str) -> None:
@@ -314,7 +300,7 @@ class World:
                 assert ".tmp-" not in link.name
         assert list(self.apart.temporary.iterdir()) == []
         assert list((self.apart.cache / "partial").glob("*")) == []
-        assert Path("/proc/self/mountinfo").read_text() == self.apart.mounts
+        assert Path("/proc/thread-self/mountinfo").read_text() == self.apart.mounts
         assert orphans_end() == []
         launchers = [pid for pid in children(os.getpid()) if "engine.launch" in command(pid)]
         assert len(launchers) == len(self.apart.engines()) == 1
