@@ -193,26 +193,31 @@ class Repository:
             DigestError: the registry understood other bytes.
             RegistryError: it does not take it.
         """
+        return self.persist(lambda: self.put_manifest_once(pointer, data, media_type))
+
+    def put_manifest_once(self, pointer: str, data: bytes, media_type: str) -> bool:
+        """One try of `put_manifest`.
+
+        Raises:
+            Again: nobody knows whether it has taken it, or will.
+            DigestError, RegistryError: as there.
+        """
         digest = digests.of_bytes(data)
-
-        def attempt() -> bool:
-            request = Request(
-                method="PUT",
-                url=self.url("manifests", pointer),
-                headers={"Content-Type": media_type},
-                body=Body(size=len(data), pieces=lambda: [data]),
-                read_s=self.patience.commit_s,
-            )
-            with self.send(request) as answer:
-                if answer.status not in (200, 201):
-                    self.refuse(answer, f"manifest {pointer}")
-                given = answer.headers.get("Docker-Content-Digest", digest)
-                if given != digest:
-                    msg = f"{self}: took manifest {digest} for {given[:80]}"
-                    raise DigestError(msg, _LIES)
-                return "OCI-Subject" in answer.headers
-
-        return self.persist(attempt)
+        request = Request(
+            method="PUT",
+            url=self.url("manifests", pointer),
+            headers={"Content-Type": media_type},
+            body=Body(size=len(data), pieces=lambda: [data]),
+            read_s=self.patience.commit_s,
+        )
+        with self.send(request) as answer:
+            if answer.status not in (200, 201):
+                self.refuse(answer, f"manifest {pointer}")
+            given = answer.headers.get("Docker-Content-Digest", digest)
+            if given != digest:
+                msg = f"{self}: took manifest {digest} for {given[:80]}"
+                raise DigestError(msg, _LIES)
+            return "OCI-Subject" in answer.headers
 
     @contextmanager
     def blob(self, blob: Descriptor, offset: int) -> Iterator[Iterator[bytes]]:
@@ -223,7 +228,8 @@ class Repository:
             DigestError: it has another length.
             RegistryError: it cannot be had.
         """
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        # With its end, as some registries do not understand a range without one.
+        headers = {"Range": f"bytes={offset}-{blob.size - 1}"} if offset else {}
         request = Request(method="GET", url=self.url("blobs", blob.digest), headers=headers)
         with self.send(request) as answer:
             if answer.status not in (200, 206) or (answer.status == 206 and not offset):
@@ -278,6 +284,8 @@ class Repository:
         msg = f"{self}: {what}: the registry answers {answer.status}{_reason(answer)}"
         if answer.status == 404:
             raise RegistryError(msg, "check the name of the repository, the tag and the digest")
+        if answer.status == 400 and self.base.startswith("http:"):
+            raise RegistryError(msg, "if this registry speaks TLS, leave --plain-http away")
         raise RegistryError(msg)
 
     def _denied(self, answer: Answer) -> NoReturn:

@@ -165,7 +165,8 @@ class Transport:
         self._plain = plain_http
         self._environ = environ
         self._patience = patience
-        self._tls = _context(ca)
+        # Reading the machine's own takes as long as many requests.
+        self._tls = None if plain_http and ca is None else _context(ca)
         self._managers: dict[str, Any] = {}
         self._lock = Lock()
         self._met: set[tuple[str, str, int]] = set()
@@ -253,6 +254,10 @@ class Transport:
 
         proxy = self._proxy(url)
         with self._lock:
+            # Also a registry without TLS may lead to where there is.
+            if self._tls is None and (proxy or url.startswith("https:")):
+                self._tls = _context(None)
+                self._managers.clear()
             if proxy not in self._managers:
                 options: dict[str, Any] = {"maxsize": 8, "ssl_context": self._tls}
                 self._managers[proxy] = (
@@ -330,12 +335,12 @@ def _context(ca: Path | None) -> ssl.SSLContext:
     return context
 
 
-def _cut(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def _cut(pieces: Iterable[bytes]) -> Iterator[memoryview]:
     """In pieces so small that a slow line sends each within the time for one."""
     for piece in pieces:
         view = memoryview(piece)
         for at in range(0, len(view), SENT_PIECE):
-            yield bytes(view[at : at + SENT_PIECE])
+            yield view[at : at + SENT_PIECE]
 
 
 def _unless_busy(answer: Answer) -> Answer:

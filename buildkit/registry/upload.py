@@ -1,4 +1,6 @@
-"""Blobs into a repository: monolithic when short, in chunks when long, taken up after a cut.
+"""Blobs into a repository: in one piece, and after a cut in chunks from where the registry is.
+
+A line that is not cut needs no chunks, and they cost: docker-registry syncs each to its disk.
 
 Source: OCI distribution-spec 1.1, "Pushing Blobs".
 """
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 CHUNK = 16 << 20
 _MOST_MINIMUM = 1 << 30
 _RANGE = re.compile(r"(?:bytes=)?0-(\d{1,18})")
-_BEGIN_ANEW = frozenset({400, 404, 405, 410, 416})
+# A proxy in front may take no more than so many bytes in one request (413).
+_BEGIN_ANEW = frozenset({400, 404, 405, 410, 413, 416})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +60,7 @@ def put(
         blob: which.
         opened: gives its bytes from an offset on.
         mount: another repository of the same registry that has it.
-        chunk: bytes of one request.
+        chunk: up to so many bytes it goes in one request; after a cut, more go in chunks of it.
 
     Raises:
         DigestError: the bytes are not what the digest says.
@@ -97,20 +100,25 @@ class _Upload:
         Raises:
             Again: worth another.
         """
-        if self._tried:
+        first, self._tried = not self._tried, True
+        if not first:
             # The line may have been cut after the registry had all of it.
             if self._repository.has_blob(self._blob):
                 return Sent(bytes=self._sent)
             if self._location:
                 self._ask()
-        self._tried = True
         if not self._location and self._begin():
             return Sent(mounted=True)
         if self._offset == 0 and self._blob.size <= self._chunk:
             self._finish(self._blob.size)
             return Sent(bytes=self._sent)
         while self._offset < self._blob.size:
-            self._patch()
+            try:
+                self._patch(self._blob.size if first else self._offset + self._chunk)
+            except Again:
+                # What was sent took its time; patience is for what comes after it.
+                self.furthest = max(self.furthest, min(self._sent, 1))
+                raise
         self._finish(0)
         return Sent(bytes=self._sent)
 
@@ -144,9 +152,8 @@ class _Upload:
                 self._repository.refuse(answer, "the state of an upload")
         self._location, self._offset = "", 0
 
-    def _patch(self) -> None:
-        start = self._offset
-        end = min(start + self._chunk, self._blob.size)
+    def _patch(self, end: int) -> None:
+        start, end = self._offset, min(end, self._blob.size)
         request = Request(
             method="PATCH",
             url=self._location,

@@ -10,18 +10,46 @@ import subprocess
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from buildkit.registry import Access, Patience
+from buildkit.run import run
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from buildkit.store import Store
 
 # For keys an empty trust root is enough; without one cosign asks the public service for its own.
 NO_ROOT = b'{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}'
 
 Done = subprocess.CompletedProcess[bytes]
+
+
+def way(**how: Any) -> Access:
+    """To a registry of ours: no credentials, no TLS, and short pauses, unless `how` says so."""
+    quick = Patience(first_s=0.02, longest_s=0.2, budget_s=30, read_s=10)
+    environ = {"HOME": "/nonexistent"}
+    return Access(
+        **{"runner": run, "plain_http": True, "patience": quick, "environ": environ, **how}
+    )
+
+
+def everything(store: Store, ref: str) -> set[str]:
+    """Digests of all that belongs to an image: made by hand, not by the code under test."""
+    index, roots = store.resolve(ref), []
+    name, _, version = ref.rpartition(":")
+    todo = [index, store.resolve(f"{name}-model:{version}")]
+    while todo:
+        top = todo.pop()
+        for node in store.walk(top):
+            if node.descriptor.digest not in roots:
+                roots.append(node.descriptor.digest)
+                todo += store.referrers(node.descriptor.digest)
+    return set(roots)
 
 
 @dataclass(frozen=True)
@@ -32,11 +60,22 @@ class Tools:
     bin: Path
     home: Path
 
-    def __call__(self, name: str, *words: str | Path, status: int | None = 0) -> Done:
+    def __call__(
+        self,
+        name: str,
+        *words: str | Path,
+        status: int | None = 0,
+        env: Mapping[str, str] | None = None,
+    ) -> Done:
         done = subprocess.run(
             [*self.start, str(self.bin / name), *map(str, words)],
             cwd=self.home,
-            env={**os.environ, "HOME": str(self.home), "COSIGN_PASSWORD": ""},
+            env={
+                **os.environ,
+                "HOME": str(self.home),
+                "COSIGN_PASSWORD": "",
+                **(env or {}),
+            },
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
@@ -57,7 +96,9 @@ class Tools:
             status=None,
         )
 
-    def checks(self, ref: str, pub: Path, kind: str) -> Done:
+    def checks(
+        self, ref: str, pub: Path, kind: str, *, env: Mapping[str, str] | None = None
+    ) -> Done:
         """``cosign verify-attestation`` of what hangs on an image as a referrer, offline."""
         return self(
             "cosign",
@@ -65,6 +106,7 @@ class Tools:
             *("--trusted-root", self.home / "root.json", "--insecure-ignore-tlog"),
             *("--type", kind, ref),
             status=None,
+            env=env,
         )
 
     def push(self, source: str, target: str, *, referrers: bool = True) -> None:
@@ -74,25 +116,28 @@ class Tools:
 
 
 @contextmanager
-def serving(folder: Path, port: int = 0) -> Iterator[str]:
+def serving(
+    folder: Path, port: int = 0, *, more: Mapping[str, Mapping[str, Any]] | None = None
+) -> Iterator[str]:
     """A registry of our own, without the referrers API: the harder kind.
 
     Args:
         folder: for what it keeps; ``log`` in it has a line for every request.
         port: of the loopback; any when 0.
+        more: sections of its configuration, beside ours.
 
     Yields:
         Its address.
     """
-    if not port:
-        with socket.create_server(("127.0.0.1", 0)) as found:
-            port = found.getsockname()[1]
-    settings = {
+    port = port or free_port()
+    settings: dict[str, Any] = {
         "version": 0.1,
         "log": {"level": "error"},
         "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
         "http": {"addr": f"127.0.0.1:{port}"},
     }
+    for name, section in (more or {}).items():
+        settings[name] = {**settings.get(name, {}), **section}
     (folder / "config.yml").write_text(json.dumps(settings))
     program = shutil.which("docker-registry")
     assert program, "docker-registry is not on this machine: make bootstrap-tests"
@@ -101,14 +146,21 @@ def serving(folder: Path, port: int = 0) -> Iterator[str]:
             [program, "serve", str(folder / "config.yml")], stdout=log, stderr=log
         )
     try:
-        _await(port, process, folder / "log")
+        awaited(port, process, folder / "log")
         yield f"127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait(timeout=10)
 
 
-def _await(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def free_port() -> int:
+    """One of the loopback that nobody has."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+def awaited(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait for a server of ours."""
     end = time.monotonic() + 20
     while time.monotonic() < end:
         assert process.poll() is None, log.read_text()

@@ -235,7 +235,7 @@ class Handler(BaseHTTPRequestHandler):
         if data is None:
             self.error(404, "BLOB_UNKNOWN")
             return
-        given = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        given = re.fullmatch(r"bytes=(\d+)-\d+", self.headers.get("Range", ""))
         if given is not None:
             at = int(given[1])
             where = f"bytes {at}-{len(data) - 1}/{len(data)}"
