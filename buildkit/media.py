@@ -37,6 +37,8 @@ RUN = "application/vnd.edge-buildkit.run.v1+json"
 REBUILD = "application/vnd.edge-buildkit.rebuild.v1+json"
 # Where a channel led, record by record.
 CHANNEL = "application/vnd.edge-buildkit.channel.v1+json"
+# That somebody is about to move one.
+CLAIM = "application/vnd.edge-buildkit.claim.v1+json"
 # What the model is held against, apart from the model: a device in the field does not need it.
 GOLDEN = "application/vnd.edge-buildkit.golden.v1+json"
 DATASET = "application/vnd.cncf.model.dataset.v1.raw"

@@ -1,17 +1,16 @@
 """The journal of a channel: its signed records in one OCI artifact, newest first. Pure.
 
 The journal is what a channel is; its tag leads where the newest record says. While somebody moves
-the channel, the journal carries their claim: a record that does not count before the tag has moved.
+the channel, the first record is one to come: it counts from when the tag leads to its image.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from buildkit import canonical, media
-from buildkit.errors import EvidenceError
+from buildkit.errors import EvidenceError, StoreError
 from buildkit.evidence import bundle as bundles
 from buildkit.evidence import promotion, shapes
 from buildkit.evidence.reasons import Reason
@@ -20,7 +19,7 @@ from buildkit.evidence.verify.signatures import open_bundle
 from buildkit.store.documents import EMPTY, descriptor, plain_artifact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from buildkit.evidence.policytypes import Policy
     from buildkit.evidence.promotion import Promotion
@@ -30,25 +29,21 @@ if TYPE_CHECKING:
 SUFFIX = ".channel"
 MOST = 100
 
-_CLAIM = "io.edge-buildkit.channel.claim"
-_IMAGE = "io.edge-buildkit.channel.image"
-_NONCE = re.compile(r"[0-9a-f]{32}")
+_COMING = "io.edge-buildkit.channel.coming"
 _LARGEST_RECORD = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Claim:
+class Coming:
     """A move that somebody is about to make.
 
     Attributes:
-        record: says so; does not count yet.
-        image: digest that the channel will lead to.
-        nonce: 32 hex digits, never used twice.
+        record: says so.
+        image: digest that the channel will lead to; when it does, the record counts.
     """
 
     record: Descriptor
     image: str
-    nonce: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,30 +52,30 @@ class Journal:
 
     Attributes:
         records: newest first; at most `MOST`.
-        claim: of whoever moves the channel; nothing when nobody does.
+        coming: of whoever moves the channel, or did not come to the end of it.
     """
 
     records: tuple[Descriptor, ...] = ()
-    claim: Claim | None = None
+    coming: Coming | None = None
 
     def settled(self, pointed: str) -> Journal:
-        """This journal without its claim, which has come true if the tag leads to its image.
+        """This journal without what is to come, unless that has come true.
 
         Args:
             pointed: digest that the channel's tag leads to.
         """
-        if self.claim is None or self.claim.image != pointed:
+        if self.coming is None or self.coming.image != pointed:
             return Journal(records=self.records)
-        return Journal(records=(self.claim.record, *self.records)[:MOST])
+        return Journal(records=(self.coming.record, *self.records)[:MOST])
 
     def dump(self) -> bytes:
         """The artifact's manifest."""
-        if self.claim is None:
+        if self.coming is None:
             return plain_artifact(artifact_type=media.CHANNEL, layers=self.records, annotations={})
         return plain_artifact(
             artifact_type=media.CHANNEL,
-            layers=(self.claim.record, *self.records),
-            annotations={_CLAIM: self.claim.nonce, _IMAGE: self.claim.image},
+            layers=(self.coming.record, *self.records),
+            annotations={_COMING: self.coming.image},
         )
 
 
@@ -102,29 +97,25 @@ def parse(data: bytes, what: str) -> Journal:
     if document["artifactType"] != media.CHANNEL:
         msg = f"{what}: a {str(document['artifactType'])[:80]!r}, and no journal of a channel"
         raise EvidenceError(Reason.MANIFEST, msg, "choose another name for the channel")
-    layers = [
-        descriptor(each, f"{what}: layers") for each in shapes.array(document["layers"], what)
-    ]
+    try:
+        layers = [descriptor(each, what) for each in shapes.array(document["layers"], what)]
+    except StoreError as error:
+        raise EvidenceError(Reason.MANIFEST, f"{what}: layers: {error.message}") from error
     found = tuple(each for each in layers if each.digest != EMPTY.digest)
     for each in found:
         if each.media_type != bundles.MEDIA_TYPE or not 0 < each.size <= _LARGEST_RECORD:
             raise EvidenceError(Reason.MANIFEST, f"{what}: {each.digest} is no record")
     notes = shapes.object(document.get("annotations", {}), f"{what}: annotations")
-    claim = _claim(notes, found, what)
-    records = found if claim is None else found[1:]
+    if _COMING not in notes:
+        records, coming = found, None
+    elif found:
+        image = shapes.digest(notes[_COMING], f"{what}: {_COMING}")
+        records, coming = found[1:], Coming(record=found[0], image=image)
+    else:
+        raise EvidenceError(Reason.MANIFEST, f"{what}: no record of what is to come")
     if len(records) > MOST:
         raise EvidenceError(Reason.TOO_LARGE, f"{what}: more than {MOST} records")
-    return Journal(records=records, claim=claim)
-
-
-def _claim(notes: Mapping[str, Any], found: Sequence[Descriptor], what: str) -> Claim | None:
-    nonce = notes.get(_CLAIM)
-    if nonce is None:
-        return None
-    if not isinstance(nonce, str) or _NONCE.fullmatch(nonce) is None or not found:
-        raise EvidenceError(Reason.MANIFEST, f"{what}: a claim that is none")
-    image = shapes.digest(notes.get(_IMAGE), f"{what}: {_IMAGE}")
-    return Claim(record=found[0], image=image, nonce=nonce)
+    return Journal(records=records, coming=coming)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,8 +143,12 @@ def opened(
     place: str,
     policy: Policy,
     anchors: Anchors,
+    vouched: bool = False,
 ) -> tuple[Record, ...]:
-    """Open the records of a journal, each signed by somebody who counts, and each the next's heir.
+    """Open the records of a journal, of which each names the one before by its hash.
+
+    So who signs the newest speaks for all; keys are retired, and policies change, but history does
+    not. Each signature must fit nevertheless.
 
     Args:
         records: newest first.
@@ -162,6 +157,7 @@ def opened(
         place: and where that channel is.
         policy: whose word counts.
         anchors: the keys and the trust root that the policy means.
+        vouched: somebody speaks for the newest, even if its signer does not count any more.
 
     Raises:
         EvidenceError: one is forged, of another channel, or the chain is broken.
@@ -170,10 +166,13 @@ def opened(
     for each in records:
         what = f"record {each.digest} of {place}:{channel}"
         signed = open_bundle(read(each), what, policy, anchors)
-        if signed.retired or not signed.trusted:
+        counts = signed.trusted and not signed.retired
+        if not counts and (signed.device or not (vouched or found)):
             why = "which was retired" if signed.retired else "whom the policy does not name"
             msg = f"{what}: signed by {signed.signer}, {why}"
-            raise EvidenceError(Reason.SIGNER_UNKNOWN, msg)
+            remedy = "if the channel leads where it should nevertheless: --expect DIGEST"
+            reason = Reason.SIGNER_RETIRED if signed.retired else Reason.SIGNER_UNKNOWN
+            raise EvidenceError(reason, msg, "" if signed.device else remedy)
         said = promotion.read(signed.statement, what)
         if (said.channel, said.place) != (channel, place):
             msg = f"{what}: it is about {said.place}:{said.channel}"

@@ -1,25 +1,27 @@
-"""Where channels are: in a store, or in a registry. Moving one is compare-and-swap in both."""
+"""Where channels are: in a store, or in a registry. Moving one is compare-and-swap in both.
+
+In a registry, `CHANNEL` leads to the image, `CHANNEL.channel` to the journal, and `CHANNEL.claim`
+to the claim of who moves it (`buildkit.registry.claim`), without which nobody writes the others.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import random
-import secrets
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from buildkit import media
+from buildkit import digests, media
 from buildkit.errors import RegistryError
 from buildkit.evidence import bundle as bundles
 from buildkit.evidence import journal as journals
-from buildkit.evidence.journal import SUFFIX, Claim, Journal
+from buildkit.evidence.journal import SUFFIX, Coming, Journal
 from buildkit.pipeline import registries
 from buildkit.records import Descriptor
 from buildkit.registry import FromRepository, claim, upload
 from buildkit.registry.claim import Times
-from buildkit.registry.patience import Stopped
 from buildkit.store import REF_NAME
 from buildkit.store.documents import EMPTY, EMPTY_BLOB
 
@@ -29,10 +31,9 @@ if TYPE_CHECKING:
     from buildkit.registry import Access, Reference
     from buildkit.store import Store
 
-# Of a lease: for one request, and for all between a claim and the move.
+_KEPT = "promoted-"
+# Of a lease: a claim must not lapse while a request of its holder is under way.
 _REQUEST = 1 / 8
-_MOVE = 1 / 4
-_MOST_LEASES = 3
 _EMPTY = Journal()
 
 
@@ -42,15 +43,13 @@ class State:
 
     Attributes:
         pointed: digest that its tag leads to; empty when there is no such tag.
-        journal: what is true of it, without anybody's claim.
+        journal: what is true of it, without what is to come.
         head: digest of the journal's own manifest; empty when there is none.
-        claimed: whether somebody is moving it, or was when they ended.
     """
 
     pointed: str = ""
     journal: Journal = _EMPTY
     head: str = ""
-    claimed: bool = False
 
     def same(self, other: State) -> bool:
         """Whether nobody has moved it between these two."""
@@ -72,6 +71,9 @@ class Home(Protocol):
 
     def read(self, channel: str) -> State:
         """The channel as it is now."""
+
+    def remembered(self, channel: str) -> State:
+        """The channel as the store last saw it there."""
 
     def record(self, each: Descriptor) -> bytes:
         """The checked bytes of a record's bundle."""
@@ -114,7 +116,11 @@ class InStore:
             return State(pointed=pointed)
         data = self._store.read(head.digest, limit=head.size)
         found = journals.parse(data, f"journal {head.digest}")
-        return State(pointed=pointed, journal=found, head=head.digest)
+        return State(pointed=pointed, journal=found.settled(pointed), head=head.digest)
+
+    def remembered(self, channel: str) -> State:
+        """See `Home.remembered`: it is here."""
+        return self.read(channel)
 
     def record(self, each: Descriptor) -> bytes:
         """See `Home.record`.
@@ -163,7 +169,6 @@ class InRegistry:
         self._times = times or Times()
         self._store = store
         self._say = say
-        # A claim must not lapse while its holder writes.
         short = self._times.lease_s * _REQUEST
         quick = dataclasses.replace(
             access.patience, budget_s=short, connect_s=short, read_s=short, commit_s=short
@@ -187,12 +192,21 @@ class InRegistry:
         Raises:
             DigestError, RegistryError, StoreError: as `registries.push`.
         """
-        registries.push(digest, self.place, store=self._store, access=self._access)
+        done = registries.push(digest, self.place, store=self._store, access=self._access)
+        models, _ = self._models(self._store.resolve(digest))
+        if digests.of_bytes(models) not in done.models:
+            # The build's record, which nobody signs, names others or none.
+            named = digests.of_bytes(models)
+            registries.push(named, self.place, store=self._store, access=self._access)
+        # An untagged manifest is what a registry's clean-up removes, and a roll-back may want it.
+        kept = f"{_KEPT}{digests.hex_of(digest)[:16]}"
+        data = self._store.read(digest)
+        for tag, each in ((f"{kept}{registries.MODEL}", models), (kept, data)):
+            if self._repository.points_to(tag) != digests.of_bytes(each):
+                self._repository.put_manifest(tag, each, media.INDEX)
 
     def read(self, channel: str) -> State:
         """See `Home.read`.
-
-        A claim whose image the tag has reached already has come true, whoever made it.
 
         Raises:
             EvidenceError: there is something else in the place of the journal.
@@ -214,16 +228,27 @@ class InRegistry:
             pointed=pointed,
             journal=written.settled(pointed),
             head=head.digest,
-            claimed=written.claim is not None,
         )
 
-    def record(self, each: Descriptor) -> bytes:
-        """See `Home.record`.
+    def remembered(self, channel: str) -> State:
+        """See `Home.remembered`.
 
         Raises:
-            DigestError: the registry gave other bytes.
-            RegistryError: it does not give them.
+            EvidenceError: there is something else in the place of the journal.
+            StoreError: the store cannot be read.
         """
+        return InStore(self._store, self.place).read(channel)
+
+    def record(self, each: Descriptor) -> bytes:
+        """See `Home.record`; it is asked for once.
+
+        Raises:
+            DigestError: the registry gave other bytes, or the store's are corrupt.
+            RegistryError: it does not give them.
+            StoreError: the store cannot be read.
+        """
+        if self._store.size(each.digest) == each.size:
+            return self._store.read(each.digest, limit=each.size)
         return FromRepository(self._repository).record(each)
 
     def move(self, channel: str, seen: State, image: Descriptor, record: bytes) -> bool:
@@ -235,25 +260,26 @@ class InRegistry:
         """
         repository = self._repository
         with self._store.lease():
+            for each in seen.journal.records:
+                self._store.put_bytes(self.record(each), each.media_type)
             head, layer = _keep(self._store, seen.journal, record)
             for blob, data in ((layer, record), (EMPTY, EMPTY_BLOB)):
                 upload.put(repository, blob, partial(_opened, data))
-            mine = Journal(
-                records=seen.journal.records,
-                claim=Claim(record=layer, image=image.digest, nonce=secrets.token_hex(16)),
-            )
-            data, models = self._store.read(image.digest), self._models(image)
-            with self._claimed(channel, seen, mine) as until:
-                # Before the move: nobody may write without a claim, but somebody may not know it.
-                if until is None or repository.points_to(channel) != seen.pointed:
+            written = self._writes(channel, seen, image, layer)
+            with claim.held(
+                repository,
+                f"{channel}{registries.CLAIM}",
+                still=lambda: self.read(channel).same(seen),
+                times=self._times,
+                say=self._say,
+                dice=random.SystemRandom(),
+            ) as hold:
+                # Once more: between that question and the claim, others may have come and gone.
+                if hold is None or not self.read(channel).same(seen):
                     return False
-                if repository.patience.now() > until:
-                    msg = f"{self.place}: too slow to move {channel} while nobody else does"
-                    raise RegistryError(msg, "run the command again")
-                # An untagged manifest is what a registry's clean-up removes.
-                repository.put_manifest(f"{channel}{registries.MODEL}", *models)
-                repository.put_manifest(channel, data, image.media_type)
-            after = self.read(channel)
+                for tag, manifest, media_type in written:
+                    hold.put(tag, manifest, media_type)
+                after = self.read(channel)
             if (after.pointed, after.head) != (image.digest, head.digest):
                 msg = f"{self.place}: {channel} leads to {after.pointed} right after it was moved"
                 raise RegistryError(msg, f"only `promote` may write {channel}, {channel}{SUFFIX}")
@@ -261,56 +287,24 @@ class InRegistry:
             self._store.tag_all([(each, f"{self.place}:{name}") for each, name in names])
         return True
 
+    def _writes(
+        self, channel: str, seen: State, image: Descriptor, layer: Descriptor
+    ) -> list[tuple[str, bytes, str]]:
+        """What a move writes: tags, manifests, media types. Ended in between, none of it lies."""
+        coming = Journal(
+            records=seen.journal.records, coming=Coming(record=layer, image=image.digest)
+        )
+        return [
+            (f"{channel}{SUFFIX}", coming.dump(), media.MANIFEST),
+            (f"{channel}{registries.MODEL}", *self._models(image)),
+            (channel, self._store.read(image.digest), image.media_type),
+            (f"{channel}{SUFFIX}", coming.settled(image.digest).dump(), media.MANIFEST),
+        ]
+
     def _models(self, image: Descriptor) -> tuple[bytes, str]:
         """Bytes and media type of the index of an image's models."""
         named = self._store.links(image).annotations[media.MODEL_DIGEST]
         return self._store.read(named), self._store.resolve(named).media_type
-
-    @contextmanager
-    def _claimed(self, channel: str, seen: State, mine: Journal) -> Iterator[float | None]:
-        """Until when the channel is ours alone; nothing when it is not as `seen` any more.
-
-        In the end the journal says what is true by then, however far it came.
-        """
-        tag, data = f"{channel}{SUFFIX}", mine.dump()
-        repository = self._repository
-        began = self._await(channel, seen, data)
-        try:
-            yield None if began is None else began + self._times.lease_s * _MOVE
-        finally:
-            if began is not None:
-                settled = mine.settled(repository.points_to(channel)).dump()
-                claim.release(repository, tag, data, settled)
-
-    def _await(self, channel: str, seen: State, mine: bytes) -> float | None:
-        """Claim it, when nobody else has; when that began."""
-        patience, times = self._repository.patience, self._times
-        watched, since = "", 0.0
-        end = patience.now() + _MOST_LEASES * times.lease_s
-        while patience.now() < end:
-            state = self.read(channel)
-            if not state.same(seen):
-                return None
-            if watched != state.head:
-                watched, since = state.head, patience.now()
-                if state.claimed:
-                    self._say(f"somebody is moving {channel}: waiting for them")
-            if not state.claimed or patience.now() > since + times.lease_s:
-                began = patience.now()
-                if claim.take(
-                    self._repository,
-                    f"{channel}{SUFFIX}",
-                    mine,
-                    seen=state.head,
-                    back_to=state.journal.dump(),
-                    times=times,
-                ):
-                    return began
-            pause = times.look_s * random.uniform(0.5, 1.5)  # noqa: S311 - spreads those who wait
-            if patience.stop.wait(pause):
-                raise Stopped
-        msg = f"{self.place}: others keep claiming {channel}, and move it nowhere"
-        raise RegistryError(msg, "run the command again when they have ended")
 
 
 def _keep(store: Store, journal: Journal, record: bytes) -> tuple[Descriptor, Descriptor]:

@@ -131,7 +131,7 @@ def roll_back(asked: Asked, say: Callable[[str], None]) -> Answer:
         PromotionError: there is nothing before; else as `promote`.
     """
     move = _Move(asked, say, any_age=True)
-    earlier = journals.before(move.records)
+    earlier = move.earlier()
     if earlier is None:
         msg = f"{move.where} led nowhere before"
         raise PromotionError(msg, "promote what it is to lead to: python -m buildkit promote REF")
@@ -159,6 +159,15 @@ class _Move:
         self._state = asked.home.read(asked.channel)
         self.records = self._opened(self._state)
         self._check_expected()
+        self._check_remembered()
+
+    def earlier(self) -> Record | None:
+        """What a roll-back goes to: where it led before, or should lead if it was tampered with."""
+        newest = self.records[0] if self.records else None
+        if newest is not None and newest.said.image != self._state.pointed:
+            found = [each for each in self.records if each.said.number == newest.said.state]
+            return found[0] if found else None
+        return journals.before(self.records)
 
     def to(self, digest: str, name: str, *, restores: int = 0) -> Answer:
         """Hold an image against the policy, and move the channel to it."""
@@ -181,7 +190,7 @@ class _Move:
             )
         if not report.holds:
             return Answer(report=report, promoted=None)
-        if state.pointed == digest and self.records:
+        if self.records and state.pointed == digest == self.records[0].said.image:
             return Answer(report=report, promoted=self._at(self.records[0], moved=False))
         said = Promotion(
             channel=asked.channel,
@@ -244,6 +253,7 @@ class _Move:
             place=asked.home.place,
             policy=self._policy,
             anchors=self._anchors,
+            vouched=bool(asked.expect),
         )
 
     def _check_expected(self) -> None:
@@ -266,6 +276,24 @@ class _Move:
                 "somebody moved it by other means"
             )
             raise PromotionError(msg, f"if that is well: --expect {at or NOTHING}")
+
+    def _check_remembered(self) -> None:
+        """Whether the journal still has what this store saw in it.
+
+        Raises:
+            PromotionError: it does not: somebody shows an older one.
+        """
+        asked = self._asked
+        now = {each.digest for each in self._state.journal.records}
+        seen = asked.home.remembered(asked.channel).journal.records
+        # A full journal may have dropped it.
+        if asked.expect or not seen or seen[0].digest in now or len(now) == journals.MOST:
+            return
+        msg = f"{self.where}: its journal no longer has the record {seen[0].digest}"
+        raise PromotionError(
+            msg,
+            f"ask who may write there; if that is well: --expect {self._state.pointed or NOTHING}",
+        )
 
     def _at(self, newest: Record, *, moved: bool) -> Promoted:
         said = newest.said

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from buildkit import media
 from buildkit.errors import InputError, RegistryError
-from buildkit.evidence import classic as older
 from buildkit.registry import (
     FromRepository,
     FromStore,
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from buildkit.records import Descriptor
-    from buildkit.registry import Access, Counted, Event, Plan, Reference, Source
+    from buildkit.registry import Access, Counted, Event, Plan, Reference, Repository, Source
 
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 MODEL = "-model"
+CLAIM = ".claim"
+# That of `evidence.journal`, which takes long to load.
+JOURNAL = ".channel"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +80,7 @@ def push(
 
     Raises:
         DigestError: bytes are not what their digest says, here or there.
-        InputError: `target` is no such name.
+        InputError: `target` is no such name, or a channel, which `promote` alone moves.
         RegistryError: the registry refuses, or does not answer.
         StoreError: it is not in the store.
     """
@@ -110,7 +113,7 @@ def copy(
 
     Raises:
         DigestError: bytes are not what their digest says.
-        InputError: these are no such names.
+        InputError: these are no such names, or `target` is a channel.
         RegistryError: a registry refuses, or does not answer.
     """
     start, goal = _pointed(parse(origin)), _without_digest(parse(target))
@@ -140,6 +143,9 @@ def pull(
 ) -> Transferred:
     """Bring an artifact with all that hangs on it into a store.
 
+    The tag of a channel brings the channel's journal too: ``HOST/team/digits:canary.channel``, and
+    ``HOST/team/digits:canary`` for where it led then.
+
     Args:
         origin: ``HOST[:PORT]/repository:tag`` or ``…@digest``.
         store: where to.
@@ -151,17 +157,23 @@ def pull(
 
     Raises:
         DigestError: the registry gave other bytes than their digest says.
-        InputError: `origin` is no such name.
+        InputError: `origin` is no such name, or `name` is a channel of the store.
         RegistryError: the registry refuses, or does not answer.
         StoreError: the store cannot be written.
     """
     start = _pointed(parse(origin))
     repository = access.repository(start)
     source = FromRepository(repository)
-    top = _found(source, start)
-    made = plan(source, [top], access.patience.stop)
+    top, journal = _with_journal(source, start)
+    made = plan(source, [top] if journal is None else [top, journal], access.patience.stop)
     chosen = name or (f"{start.repository.rpartition('/')[2]}:{start.tag}" if start.tag else "")
     names: list[tuple[str, str | None]] = []
+    if journal is not None and made.parts[journal.digest].links.artifact_type == media.CHANNEL:
+        channel = f"{start.name}:{start.tag}"
+        names += [(journal.digest, f"{channel}{JOURNAL}"), (top.digest, channel)]
+    if _names_channel(store, chosen):
+        msg = f"{chosen} is a channel of this store"
+        raise InputError(msg, "only `promote` moves it; choose another name: --as NAME")
     if classic:
         names += _older(made, source, access)
     names += _model_names(made, chosen)
@@ -195,6 +207,9 @@ def _into(
     watch: Callable[[Event], None] | None,
     mount: str = "",
 ) -> Transferred:
+    repository = access.repository(goal, write=True, mount=mount)
+    if tag:
+        _refuse_channel(repository, tag)
     made = plan(source, [top], access.patience.stop)
     tags: list[tuple[str, str]] = []
     if classic:
@@ -204,7 +219,6 @@ def _into(
         # An untagged manifest is what a registry's clean-up removes.
         tags += [(f"{tag}{MODEL}", digest) for digest in models[-1:]]
         tags.append((tag, top.digest))
-    repository = access.repository(goal, write=True, mount=mount)
     counted = into_repository(made, source, repository, tags, mount=mount, watch=watch)
     return Transferred(
         digest=top.digest,
@@ -218,8 +232,36 @@ def _into(
     )
 
 
+def _refuse_channel(repository: Repository, tag: str) -> None:
+    channel = tag.removesuffix(MODEL)
+    for suffix in (JOURNAL, CLAIM):
+        channel = channel.removesuffix(suffix)
+    if repository.points_to(f"{channel}{JOURNAL}"):
+        msg = f"{repository}: {channel} is a channel, and {tag} belongs to it"
+        remedy = f"python -m buildkit promote REF --to {channel} --policy FILE --in {repository}"
+        raise InputError(msg, f"choose another tag, or move the channel: {remedy}")
+
+
+def _names_channel(store: Store, name: str) -> bool:
+    return any(each.annotations.get(REF_NAME) == f"{name}{JOURNAL}" for each in store.entries())
+
+
+def _with_journal(source: FromRepository, start: Reference) -> tuple[Descriptor, Descriptor | None]:
+    """What is wanted, and the journal if it is a channel: both of one moment."""
+    if not start.tag:
+        return _found(source, start), None
+    found = source.find(f"{start.tag}{JOURNAL}")
+    while True:
+        top, again = _found(source, start), source.find(f"{start.tag}{JOURNAL}")
+        if again == found:
+            return top, found
+        found = again
+
+
 def _older(made: Plan, source: Source, access: Access) -> list[tuple[str, str]]:
     """The manifests that older cosign looks for by a tag, added to the plan."""
+    from buildkit.evidence import classic as older  # noqa: PLC0415 - takes long to load
+
     found: list[tuple[str, str]] = []
     for digest in list(made.parts):
         name = older.tag(digest)
