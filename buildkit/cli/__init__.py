@@ -43,6 +43,7 @@ COMMANDS = {
     "promote": "let a channel lead to an image that is proven, or back to the one before",
     "matrix": "say which jobs a CI needs for your recipes, as JSON for GitHub Actions",
     "show": "list a store, or one artifact with all that hangs on it",
+    "audit": "ask what is inside, what it was made from, who signed, where it ran",
     "why": "say why two artifacts, or two locks, differ",
     "gc": "delete what nothing in a store refers to",
     "engine": "start, stop or look at the pinned BuildKit engine",

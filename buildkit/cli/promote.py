@@ -63,12 +63,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIGEST",
         help="only if it leads there now; `none`: only if it led nowhere",
     )
-    parser.add_argument(
-        "--plain-http", action="store_true", help="speak HTTP without TLS, to a registry you trust"
-    )
-    parser.add_argument(
-        "--ca", type=Path, metavar="FILE", help="certificates in PEM to trust as well"
-    )
+    registries.line(parser)
     signer.argument(parser)
     stores.argument(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress")

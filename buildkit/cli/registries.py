@@ -22,14 +22,19 @@ again, so after a cut run the same command again.
 """
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what they all know."""
+def line(parser: argparse.ArgumentParser) -> None:
+    """Declare what any command says about the line to a registry."""
     parser.add_argument(
         "--plain-http", action="store_true", help="speak HTTP without TLS, to a registry you trust"
     )
     parser.add_argument(
         "--ca", type=Path, metavar="FILE", help="certificates in PEM to trust as well"
     )
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what they all know."""
+    line(parser)
     parser.add_argument(
         "--classic",
         action="store_true",

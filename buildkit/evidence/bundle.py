@@ -123,7 +123,7 @@ def _object(value: Any, where: str, keys: set[str]) -> dict[str, Any]:
 
 def _bytes(value: Any, where: str) -> bytes:
     try:
-        found = base64.b64decode(value, validate=True) if isinstance(value, str) else b""
+        found = binascii.a2b_base64(value, strict_mode=True) if isinstance(value, str) else b""
     except (binascii.Error, ValueError):
         found = b""
     if not found:

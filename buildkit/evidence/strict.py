@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from buildkit import canonical
 from buildkit.errors import EvidenceError
 from buildkit.evidence.reasons import Reason
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 LARGEST = 32 * 1024 * 1024
 DEEPEST = 64
+
+_CONTAINERS = (dict, list)
+_SHORT = 4096
 
 
 def load(data: bytes, what: str, *, largest: int = LARGEST) -> Any:
@@ -33,7 +33,8 @@ def load(data: bytes, what: str, *, largest: int = LARGEST) -> Any:
     try:
         value = canonical.load(data)
         # Half a character (a lone surrogate), which nobody can write again as UTF-8.
-        if b"\\ud" in data.lower():
+        # (One byte is looked for ten times faster than two.)
+        if b"\\" in data and b"\\ud" in data.lower():
             canonical.dump(value)
     except ValueError as error:
         if isinstance(error.__cause__, RecursionError):
@@ -42,26 +43,25 @@ def load(data: bytes, what: str, *, largest: int = LARGEST) -> Any:
         raise EvidenceError(Reason.JSON, msg) from error
     except RecursionError as error:
         raise _too_deep(what) from error
-    _refuse_depth(value, what)
+    # With fewer brackets it cannot be too deep; those in texts count as well, and do no harm. In a
+    # long document it takes longer to count them.
+    if len(data) > _SHORT or data.count(b"{") + data.count(b"[") > DEEPEST:
+        _refuse_depth(value, what)
     return value
 
 
 def _refuse_depth(value: Any, what: str) -> None:
     """Level by level, since a function that calls itself would be what such a document attacks."""
-    level = _containers([value])
+    level = [value] if isinstance(value, _CONTAINERS) else []
     for _ in range(DEEPEST):
-        level = _containers(
-            inner
-            for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        )
-        if not level:
+        following: list[Any] = []
+        for outer in level:
+            inner = outer.values() if isinstance(outer, dict) else outer
+            following += [each for each in inner if isinstance(each, _CONTAINERS)]
+        if not following:
             return
+        level = following
     raise _too_deep(what)
-
-
-def _containers(values: Iterable[Any]) -> list[Any]:
-    return [each for each in values if isinstance(each, dict | list)]
 
 
 def _too_deep(what: str) -> EvidenceError:

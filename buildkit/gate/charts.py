@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from buildkit.gate import stats
-from buildkit.gate.markup import Markup, join, tag
 from buildkit.gate.words import milliseconds
+from buildkit.markup import Markup, join, tag
+from buildkit.markup.axes import (
+    BOTTOM,
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Axis,
+    around,
+    chart,
+    horizontal,
+    labelled,
+    polyline,
+    vertical,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-WIDTH, HEIGHT = 440, 260
-LEFT, RIGHT, TOP, BOTTOM = 56, 12, 14, 44
+    from collections.abc import Sequence
 
 _POINTS = 200
 _MOST_WINDOWS = 60
@@ -58,36 +69,6 @@ class Track:
     limit: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Axis:
-    """Numbers to places: `low` is at `start`, `high` at `end`."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-
-    def at(self, value: float) -> float:
-        share = (value - self.low) / (self.high - self.low)
-        return self.start + min(max(share, 0.0), 1.0) * (self.end - self.start)
-
-    def ticks(self) -> list[float]:
-        """About five round numbers."""
-        rough = (self.high - self.low) / 5
-        power = 10.0 ** math.floor(math.log10(rough))
-        step = next(power * each for each in (1, 2, 5, 10) if power * each >= rough)
-        first = math.ceil(self.low / step - 1e-9)
-        last = math.floor(self.high / step + 1e-9)
-        return [number * step for number in range(first, last + 1)]
-
-
-def _axis(values: Sequence[float], start: float, end: float, *, room: float = 0.05) -> _Axis:
-    low, high = min(values), max(values)
-    # One value alone has room around it as well.
-    margin = (high - low) * room or abs(high) * room or 1.0
-    return _Axis(low - margin, high + margin, start, end)
-
-
 def distribution(series: Sequence[Series], limits: Sequence[tuple[str, float]]) -> Markup:
     """Share of the inferences that were as fast or faster (ECDF), candidate and baseline.
 
@@ -100,8 +81,8 @@ def distribution(series: Sequence[Series], limits: Sequence[tuple[str, float]]) 
     for _, ordered in sorted_:
         edges += [ordered[0], stats.quantile(ordered, stats.P99)]
     near = [(name, value) for name, value in limits if value * 4 <= 5 * max(edges)]
-    across = _axis([*edges, *(value for _, value in near)], LEFT, WIDTH - RIGHT)
-    up = _Axis(0, 100, HEIGHT - BOTTOM, TOP)
+    across = around([*edges, *(value for _, value in near)], LEFT, WIDTH - RIGHT)
+    up = Axis(0, 100, HEIGHT - BOTTOM, TOP)
     lines = []
     for each, ordered in sorted_:
         ranks = sorted({round(step * (len(ordered) - 1) / _POINTS) for step in range(_POINTS + 1)})
@@ -110,7 +91,7 @@ def distribution(series: Sequence[Series], limits: Sequence[tuple[str, float]]) 
             for rank in ranks
             if ordered[rank] <= across.high
         ]
-        lines.append(_line(points, f"line {each.name}"))
+        lines.append(polyline(points, f"line {each.name}"))
     for name, value in near:
         lines.append(_upright(across.at(value), name))
     said = "; ".join(
@@ -119,12 +100,12 @@ def distribution(series: Sequence[Series], limits: Sequence[tuple[str, float]]) 
         f"{len(ordered)} inferences"
         for each, ordered in sorted_
     )
-    return _chart(
+    return chart(
         "latency-distribution",
         "Latency: share of inferences at or below",
         said,
-        _vertical(up, "%"),
-        _horizontal(across, "ms", lambda value: value / 1e6),
+        vertical(up, "%"),
+        horizontal(across, "ms", lambda value: value / 1e6),
         *lines,
     )
 
@@ -138,10 +119,10 @@ def windows(series: Sequence[Series]) -> Markup:
         if window
     ]
     values = [(stats.quantile(window, 50), stats.quantile(window, 95)) for *_, window in shown]
-    up = _axis([number for pair in values for number in pair], HEIGHT - BOTTOM, TOP)
+    up = around([number for pair in values for number in pair], HEIGHT - BOTTOM, TOP)
     most = max(place for _, place, _ in shown)
     cut = f", the first {most}" if any(len(each.windows) > most for each in series) else ""
-    across = _Axis(0, most + 1, LEFT, WIDTH - RIGHT)
+    across = Axis(0, most + 1, LEFT, WIDTH - RIGHT)
     marks = []
     for (name, place, _), (median, tail) in zip(shown, values, strict=True):
         # Side by side, and told apart by their form as well.
@@ -150,13 +131,13 @@ def windows(series: Sequence[Series]) -> Markup:
             tag("line", x1=middle, x2=middle, y1=up.at(median), y2=up.at(tail), class_=name)
         )
         marks.append(_mark(name, middle, up.at(median)))
-    return _chart(
+    return chart(
         "latency-windows",
         f"Median and 95th percentile of each window{cut}",
         f"{len(shown)} windows; medians from {milliseconds(min(pair[0] for pair in values))} "
         f"to {milliseconds(max(pair[0] for pair in values))}",
-        _vertical(up, "ms", lambda value: value / 1e6),
-        _words(across, [(place, str(place)) for place in _some(most)], "window"),
+        vertical(up, "ms", lambda value: value / 1e6),
+        labelled(across, [(place, str(place)) for place in _some(most)], "window"),
         *marks,
     )
 
@@ -166,10 +147,10 @@ def track(name: str, shown: Track) -> Markup:
     times = [at for at, _ in shown.points] + [at for at, _ in shown.marks]
     limit = [] if shown.limit is None else [shown.limit]
     values = [value for _, value in shown.points] + limit
-    across = _axis(times, LEFT, WIDTH - RIGHT, room=0.02)
-    up = _axis(values, HEIGHT - BOTTOM, TOP, room=0.1)
+    across = around(times, LEFT, WIDTH - RIGHT, room=0.02)
+    up = around(values, HEIGHT - BOTTOM, TOP, room=0.1)
     points = [(across.at(at), up.at(value)) for at, value in shown.points]
-    lines = [_line(points, "line candidate"), *(_mark("candidate", *place) for place in points)]
+    lines = [polyline(points, "line candidate"), *(_mark("candidate", *place) for place in points)]
     if shown.limit is not None:
         level = up.at(shown.limit)
         lines.append(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=level, y2=level, class_="limit"))
@@ -177,34 +158,15 @@ def track(name: str, shown: Track) -> Markup:
         lines.append(_upright(across.at(at), word, "throttled"))
     numbers = [value for _, value in shown.points]
     throttled = f"; throttled at {len(shown.marks)} readings" if shown.marks else ""
-    return _chart(
+    return chart(
         name,
         shown.title,
         f"from {min(numbers):.1f} to {max(numbers):.1f} {shown.unit}, "
         f"{len(numbers)} readings{throttled}",
-        _vertical(up, shown.unit),
-        _horizontal(across, "s"),
+        vertical(up, shown.unit),
+        horizontal(across, "s"),
         *lines,
     )
-
-
-def _chart(name: str, title: str, description: str, *content: Markup) -> Markup:
-    ids = f"{name}-title {name}-desc"
-    return tag(
-        "svg",
-        tag("title", title, id=f"{name}-title"),
-        tag("desc", description, id=f"{name}-desc"),
-        *content,
-        viewBox=f"0 0 {WIDTH} {HEIGHT}",
-        role="img",
-        aria_labelledby=ids,
-    )
-
-
-def _line(points: Sequence[tuple[float, float]], class_: str) -> Markup:
-    # Not as an attribute's text, which is cut where it is long.
-    places = Markup(" ".join(f"{left:.1f},{top:.1f}" for left, top in points))
-    return tag("polyline", points=places, class_=class_)
 
 
 def _mark(name: str, left: float, top: float) -> Markup:
@@ -219,48 +181,6 @@ def _upright(left: float, word: str, class_: str = "limit") -> Markup:
     return join(
         tag("line", x1=left, x2=left, y1=TOP, y2=HEIGHT - BOTTOM, class_=class_),
         tag("text", word, x=left + shift, y=TOP + 10, text_anchor=anchor, class_=class_),
-    )
-
-
-def _horizontal(
-    axis: _Axis, unit: str, scale: Callable[[float], float] = lambda value: value
-) -> Markup:
-    scaled = _Axis(scale(axis.low), scale(axis.high), axis.start, axis.end)
-    return _words(scaled, [(tick, f"{tick:g}") for tick in scaled.ticks()], unit)
-
-
-def _words(axis: _Axis, ticks: Sequence[tuple[float, str]], unit: str) -> Markup:
-    level = HEIGHT - BOTTOM
-    return join(
-        tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=level, y2=level, class_="axis"),
-        *(
-            tag("text", word, x=axis.at(tick), y=level + 16, text_anchor="middle")
-            for tick, word in ticks
-        ),
-        tag("text", unit, x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 8, text_anchor="middle"),
-    )
-
-
-def _vertical(
-    axis: _Axis, unit: str, scale: Callable[[float], float] = lambda value: value
-) -> Markup:
-    scaled = _Axis(scale(axis.low), scale(axis.high), axis.start, axis.end)
-    return join(
-        *(
-            join(
-                tag(
-                    "line",
-                    x1=LEFT,
-                    x2=WIDTH - RIGHT,
-                    y1=scaled.at(tick),
-                    y2=scaled.at(tick),
-                    class_="grid",
-                ),
-                tag("text", f"{tick:g}", x=LEFT - 6, y=scaled.at(tick) + 4, text_anchor="end"),
-            )
-            for tick in scaled.ticks()
-        ),
-        tag("text", unit, x=4, y=TOP + 2),
     )
 
 

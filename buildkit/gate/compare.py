@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from buildkit.gate import stats
 from buildkit.gate.doubts import fail, unclear
 from buildkit.gate.types import Blame, Outcome, Row
-from buildkit.gate.words import shown
+from buildkit.markup import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

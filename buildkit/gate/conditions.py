@@ -8,7 +8,8 @@ from buildkit.gate import stats
 from buildkit.gate.doubts import Reach, fail, unclear
 from buildkit.gate.measured import CPU, names
 from buildkit.gate.types import Blame
-from buildkit.gate.words import degrees, shown
+from buildkit.gate.words import degrees
+from buildkit.markup import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

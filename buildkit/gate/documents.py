@@ -14,7 +14,7 @@ from buildkit.gate import report as reports
 from buildkit.gate import settings
 from buildkit.gate.reading import MalformedError
 from buildkit.gate.types import Blame, Failure, Outcome, Run
-from buildkit.gate.words import shown
+from buildkit.markup import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from buildkit.gate import charts, settings
-from buildkit.gate.markup import Markup, foreign, join, tag
 from buildkit.gate.measured import Measured, names
 from buildkit.gate.reading import MalformedError
 from buildkit.gate.report import read
-from buildkit.gate.style import STYLE
 from buildkit.gate.types import Outcome
-from buildkit.gate.words import shown
+from buildkit.markup import Markup, foreign, join, tag
+from buildkit.markup.page import document, figure, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +22,6 @@ _WHERE: Final = (
     *("device", "target", "board", "kernel", "page", "governor"),
     *("ONNX Runtime", "providers", "nodes", "no report"),
 )
-_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 _MEANING: Final = {
     Outcome.PASS: "every run counts, and every rule holds",
     Outcome.FAIL: "a rule does not hold",
@@ -52,17 +50,8 @@ def html(
     """
     seen = [(run, _read(run)) for run in runs]
     before = [(run, _read(run)) for run in baseline]
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        tag("meta", name="referrer", content="no-referrer"),
-        tag("title", f"{verdict.outcome}: {shown(title)}"),
-        tag("style", Markup(STYLE)),
-    )
-    main = tag(
-        "main",
+    return document(
+        f"{verdict.outcome}: {title}",
         tag("h1", foreign(title)),
         tag("p", tag("span", str(verdict.outcome), class_=f"outcome {verdict.outcome}")),
         tag("p", f"{verdict.outcome}: {_MEANING[verdict.outcome]}.", class_="quiet"),
@@ -74,7 +63,6 @@ def html(
         *_boards(seen, before),
         *_facts(rules, runs, baseline, facts),
     )
-    return f"<!DOCTYPE html>\n{tag('html', head, tag('body', main), lang='en')}\n"
 
 
 def _read(run: Run) -> Measured | str:
@@ -130,7 +118,7 @@ def _comparison(verdict: Verdict, *, with_baseline: bool) -> Iterator[Markup]:
         return
     names_ = ["quantity", "measured", *(["baseline", "change"] if with_baseline else [])]
     yield tag("h2", "Measured, and its limits")
-    yield _table(
+    yield table(
         [*names_, "limit", "holds"],
         [_comparison_row(row, with_baseline=with_baseline) for row in verdict.rows],
         "Every quantity with its baseline and limit",
@@ -147,13 +135,6 @@ def _comparison_row(row: Row, *, with_baseline: bool) -> Markup:
         tag("td", row.limit),
         tag("td", _word(row.outcome)),
     )
-
-
-def _table(columns: Sequence[str], rows: Sequence[Markup], caption: str) -> Markup:
-    head = tag("thead", tag("tr", *(tag("th", column, scope="col") for column in columns)))
-    table = tag("table", tag("caption", caption, class_="quiet"), head, tag("tbody", *rows))
-    # Wider than a phone: it can be scrolled, with keys as well.
-    return tag("div", table, class_="scroll", tabindex="0", role="region", aria_label=caption)
 
 
 def _latency(
@@ -190,14 +171,10 @@ def _latency(
     if len(series) > 1:
         legend = "Candidate: solid line, round marks. Baseline: dashed line, square marks."
         yield tag("p", legend, class_="quiet")
-    yield _figure(
+    yield figure(
         "Share of inferences that took at most so long", charts.distribution(series, limits)
     )
-    yield _figure("Each window: median (mark) up to its 95th percentile", charts.windows(series))
-
-
-def _figure(caption: str, chart: Markup) -> Markup:
-    return tag("figure", chart, tag("figcaption", caption, class_="quiet"))
+    yield figure("Each window: median (mark) up to its 95th percentile", charts.windows(series))
 
 
 def _heat(seen: Sequence[tuple[Run, Measured | str]], rules: Rules) -> Iterator[Markup]:
@@ -235,7 +212,7 @@ def _tracks(place: int, found: Measured, rules: Rules) -> Iterator[Markup]:
     ):
         if points:
             track = charts.Track(title=title, unit=unit, points=points, marks=marks, limit=limit)
-            yield _figure(f"{title}, {unit}", charts.track(f"{name}-{place}", track))
+            yield figure(f"{title}, {unit}", charts.track(f"{name}-{place}", track))
         else:
             yield tag("p", f"{title}: unknown.", class_="quiet")
     if found.live is None:
@@ -268,7 +245,7 @@ def _boards(
         if any(each.get(what) for each in told)
     ]
     yield tag("h2", "Boards")
-    yield _table(["", *columns], rows, "Where each run was")
+    yield table(["", *columns], rows, "Where each run was")
 
 
 def _where(run: Run, found: Measured | str) -> dict[str, str]:
@@ -299,4 +276,4 @@ def _facts(
         for name, value in told
     ]
     yield tag("h2", "Digests")
-    yield _table(["what", "value"], rows, "What this is about, and what says so")
+    yield table(["what", "value"], rows, "What this is about, and what says so")

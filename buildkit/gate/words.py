@@ -1,22 +1,6 @@
-"""Numbers and foreign text for people."""
+"""Numbers for people."""
 
 from __future__ import annotations
-
-import unicodedata
-
-_LONGEST = 200
-_INVISIBLE = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
-
-
-def clean(text: str) -> str:
-    """Text with a space for every control character and every mark of direction."""
-    return "".join(" " if unicodedata.category(sign) in _INVISIBLE else sign for sign in text)
-
-
-def shown(text: str) -> str:
-    """Text from a device in one short line."""
-    short = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-    return " ".join(clean(short).split())
 
 
 def milliseconds(nanoseconds: float) -> str:

@@ -177,7 +177,7 @@ class Blobs:
                 raise StoreError(msg)
             pieces: list[bytes] = []
             path = self._layout.blob(digest)
-            found, _ = _pump(fd, lambda piece: pieces.append(bytes(piece)), path)
+            found, _ = _pump(fd, lambda piece: pieces.append(bytes(piece)), path, size)
         if found != digest:
             raise _mismatch(str(self._layout.blob(digest)), digest, found, _REBUILD)
         return b"".join(pieces)
@@ -283,13 +283,16 @@ def _source(file: Path) -> Iterator[tuple[int, int]]:
         os.close(fd)
 
 
-def _pump(fd: int, write: Callable[[memoryview], object], where: Path) -> tuple[str, int]:
+def _pump(
+    fd: int, write: Callable[[memoryview], object], where: Path, size: int = _CHUNK
+) -> tuple[str, int]:
     """Read to the end, handing on each piece; the digest and length of what was handed on.
 
     Errors of reading are translated, with `where` as the file's name; those of `write` are not.
+    Who knows the size of a small file saves a large buffer.
     """
     state = hashlib.sha256()
-    buffer = bytearray(_CHUNK)
+    buffer = bytearray(min(size + 1, _CHUNK))
     whole = memoryview(buffer)
     length = 0
     while True:

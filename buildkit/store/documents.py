@@ -100,6 +100,15 @@ def links(data: bytes, media_type: str, digest: str) -> Links:
         document = canonical.load(data)
     except ValueError as error:
         _refuse(digest, f"not strict JSON: {error}", error)
+    return links_of(document, media_type, digest)
+
+
+def links_of(document: Any, media_type: str, digest: str) -> Links:
+    """`links` of a document that was parsed strictly already.
+
+    Raises:
+        StoreError: it is malformed, or claims to be of another kind.
+    """
     if not isinstance(document, dict):
         _refuse(digest, "not an object")
     claimed = document.get("mediaType", media_type)

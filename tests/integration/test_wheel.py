@@ -105,8 +105,10 @@ def test_the_wheels_metadata_is_right(wheel: Path) -> None:
         "cryptography",
         "docker",
         "onnx",
+        "packaging",
         "python-on-whales",
         "sigstore",
+        "sqlalchemy",
         "tomli",
         "urllib3",
     }

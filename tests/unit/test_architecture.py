@@ -26,13 +26,13 @@ PACKAGE = ROOT / "buildkit"
 FLOORS = (
     (
         *("errors", "digests", "canonical", "media", "records", "run", "conversation", "scratch"),
-        *("tools", "assets"),
+        *("tools", "assets", "markup"),
     ),
     ("recipe", "lock", "store"),
     ("evidence",),
     (
         *("nix", "engine", "model", "image", "registry", "doctor", "why", "device", "gate"),
-        "standin",
+        *("standin", "audit"),
     ),
     ("pipeline",),
     ("cli",),

@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from buildkit.errors import EvidenceError, InputError
@@ -150,6 +151,8 @@ def pem_of(key: EllipticCurvePublicKey | Ed25519PublicKey) -> bytes:
     return key.public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
 
 
+# Whoever checks thousands of signatures has them from few keys.
+@lru_cache(maxsize=4096)
 def _read(pem: bytes, name: str) -> EllipticCurvePublicKey | Ed25519PublicKey:
     from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - heavy
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519  # noqa: PLC0415 - heavy

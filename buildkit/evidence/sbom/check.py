@@ -12,7 +12,7 @@ from buildkit import digests
 from buildkit.errors import EvidenceError
 from buildkit.evidence import kinds
 from buildkit.evidence.reasons import Reason
-from buildkit.evidence.sbom.component import debian_purl, wheel_purl
+from buildkit.evidence.sbom.component import debian_purl, wheel_purl, without_source
 from buildkit.lock.types import DebianPin, FilePin
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _wanted(pin: DebianPin | WheelPin | FilePin) -> _Entry:
 def _cyclonedx(document: Mapping[str, Any]) -> Iterator[_Entry]:
     for each in _objects(document, "components"):
         name, version, purl = (_text(each, key) for key in ("name", "version", "purl"))
-        yield name, version, purl, _sums(each, "hashes", "alg")
+        yield name, version, without_source(purl), _sums(each, "hashes", "alg")
 
 
 def _spdx(document: Mapping[str, Any]) -> Iterator[_Entry]:
@@ -99,7 +99,7 @@ def _spdx(document: Mapping[str, Any]) -> Iterator[_Entry]:
         if len(purls) > 1:
             raise _refused(_named(each), f"has {len(purls)} package URLs")
         name, version = _text(each, "name"), _text(each, "versionInfo")
-        yield name, version, "".join(purls), _sums(each, "checksums", "algorithm")
+        yield name, version, without_source("".join(purls)), _sums(each, "checksums", "algorithm")
 
 
 def _described(document: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -21,6 +21,7 @@ Origin = Literal["lock", "seen", "both"]
 # Debian's code names → the release that scanners know.
 RELEASES = {"bookworm": "12", "trixie": "13"}
 _SECURITY = "-security"
+_UPSTREAM = "upstream="
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
@@ -111,6 +112,24 @@ def wheel_purl(pin: WheelPin) -> str:
 def debian(name: str, version: str, architecture: str, distro: str) -> str:
     """The package URL of a Debian package whose pin is not known; empty parts are left out."""
     return purl("deb/debian", name, version, arch=architecture, distro=distro)
+
+
+def from_source(package_url: str, source: str) -> str:
+    """The package URL of a Debian package with its source package, by which advisories name it.
+
+    Args:
+        package_url: of the binary package.
+        source: ``NAME`` or ``NAME@VERSION``, as syft's qualifier ``upstream`` has it; may be empty.
+    """
+    if not source or not package_url.startswith("pkg:deb/") or _UPSTREAM in package_url:
+        return package_url
+    # The last of our qualifiers by name: they stand in order.
+    return f"{package_url}{'&' if '?' in package_url else '?'}{_UPSTREAM}{_quoted(source)}"
+
+
+def without_source(package_url: str) -> str:
+    """The package URL as a lock has it, which knows no source packages."""
+    return re.sub(rf"[?&]{_UPSTREAM}[^&#]*$", "", package_url)
 
 
 def oci(name: str, digest: str, *, arch: str = "", tag: str = "") -> str:

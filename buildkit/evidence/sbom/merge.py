@@ -163,8 +163,10 @@ def _made_up(seen: Seen) -> str:
 def _with(component: Component, seen: Sequence[Seen]) -> Component:
     """A component with what syft knows of it besides."""
     layers = sorted({each.layer for each in seen} - {""})
+    sources = sorted({each.source for each in seen} - {""})
     return replace(
         component,
+        purl=components.from_source(component.purl, sources[0] if sources else ""),
         licences=_all(each.licences for each in seen),
         cpes=_all(each.cpes for each in seen),
         locations=_all(each.locations for each in seen),

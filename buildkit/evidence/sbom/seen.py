@@ -37,6 +37,8 @@ class Seen:
         locations: files that syft found it by, absolute in the image; each once, sorted.
         layer: ``sha256:<hex>`` of the unpacked layer (OCI ``diff_id``) that it was found in; empty
             when syft did not say.
+        source: of a Debian package: name of the source package, with ``@`` and its version where
+            that differs from the package's own; empty for all else.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Seen:
     cpes: tuple[str, ...]
     locations: tuple[str, ...]
     layer: str
+    source: str = ""
 
 
 def parse(data: bytes, what: str) -> tuple[Seen, ...]:
@@ -115,12 +118,20 @@ def _package(value: Any, where: str) -> Seen:
         kind=_text(value, "type", where, empty=False),
         # Other kinds of packages have other things under this name.
         architecture=_text(own, "architecture", where) if value["type"] == "deb" else "",
+        source=_source(value["name"], own, where) if value["type"] == "deb" else "",
         purl=_text(value, "purl", where),
         licences=_once(_licence(each, where) for each in _objects(value, "licenses", where)),
         cpes=_once(_text(each, "cpe", where) for each in _objects(value, "cpes", where)),
         locations=_once(_text(each, "path", where) for each in locations),
         layer=_layer(locations, where),
     )
+
+
+def _source(name: str, own: dict[str, Any], where: str) -> str:
+    """A control file names the source where it is called otherwise (Debian policy 5.6.1)."""
+    source = _text(own, "source", where) or name
+    version = _text(own, "sourceVersion", where)
+    return f"{source}@{version}" if version else source
 
 
 def _licence(value: dict[str, Any], where: str) -> str:

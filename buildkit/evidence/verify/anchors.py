@@ -83,6 +83,15 @@ class _Certificates:
         self._now = now
         self._root = trust.load(self._file)
 
+    @property
+    def digest(self) -> str:
+        """Another text whenever others may be vouched for, as far as the trust root goes."""
+        policy = self._policy
+        age = policy.root_obtained is not None and (
+            self._now.date() - policy.root_obtained > timedelta(days=policy.root_max_age)
+        )
+        return f"{self._root.digest}{' too old' if age else ''}"
+
     def __call__(self, bundle: Bundle, what: str) -> trust.Identity:
         """Who signed.
 

@@ -88,7 +88,7 @@ def read(source: Source, descriptor: Descriptor) -> Manifest:
     for where, each in _descriptors(document):
         _check_descriptor(each, f"manifest {descriptor.digest}: {where}")
     try:
-        links = documents.links(data, descriptor.media_type, descriptor.digest)
+        links = documents.links_of(document, descriptor.media_type, descriptor.digest)
     except StoreError as error:
         raise EvidenceError(Reason.MANIFEST, error.message) from error
     return Manifest(descriptor=descriptor, document=document, links=links)

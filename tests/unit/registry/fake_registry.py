@@ -180,6 +180,7 @@ class Handler(BaseHTTPRequestHandler):
             (r"/v2/(.+)/blobs/(sha256:[0-9a-f]+)", self._blob),
             (r"/v2/(.+)/manifests/([^/]+)", self._manifest),
             (r"/v2/(.+)/referrers/([^/]+)", self._referrers),
+            (r"/v2/(.+)/tags/list", self._tags),
         ):
             found = re.fullmatch(pattern, path)
             if found is not None:
@@ -288,6 +289,17 @@ class Handler(BaseHTTPRequestHandler):
         if at + self.fake.page < len(listed):
             more["Link"] = f'<{urlsplit(self.path).path}?at={at + self.fake.page}>; rel="next"'
         self.answer(200, json.dumps(page).encode(), Content_Type=INDEX, **more)
+
+    def _tags(self, found: re.Match[str]) -> None:
+        fake = self.fake
+        listed = sorted(fake.tags)
+        last = parse_qs(urlsplit(self.path).query).get("last", [""])[0]
+        page = [tag for tag in listed if tag > last][: fake.page]
+        more = {}
+        if page and page[-1] != listed[-1]:
+            more["Link"] = f'<{urlsplit(self.path).path}?last={page[-1]}>; rel="next"'
+        data = json.dumps({"name": found[1], "tags": page}).encode()
+        self.answer(200, data, Content_Type="application/json", **more)
 
 
 class _Server(ThreadingHTTPServer):

@@ -42,6 +42,21 @@ def test_an_honest_document_of_a_model() -> None:
         assert sbom.missing(document, kind, [other]) == ("train.py",)
 
 
+@BOTH
+def test_the_source_package_is_more_than_a_lock_knows(document: dict[str, Any], kind: Kind) -> None:
+    told = copy.deepcopy(document)
+    found = entry(told, "zlib1g")
+    more = "&upstream=zlib%401.0"
+    if kind == kinds.CYCLONEDX:
+        found["purl"] += more
+    else:
+        for each in found["externalRefs"]:
+            if each["referenceType"] == "purl":
+                each["referenceLocator"] += more
+    assert told != document
+    assert sbom.missing(told, kind, PINS) == ()
+
+
 def entry(document: dict[str, Any], name: str) -> dict[str, Any]:
     listed = document.get("components") or document["packages"]
     found = next(each for each in listed if each["name"] == name)

@@ -59,6 +59,24 @@ def test_debian_as_the_library_writes_it(name: str, version: str) -> None:
 
 
 @given(
+    st.from_regex(r"[a-z0-9][a-z0-9.+-]{1,20}", fullmatch=True),
+    st.from_regex(r"[a-z0-9][a-z0-9.+-]{1,9}(@([0-9]:)?[0-9][A-Za-z.+~-]{0,9})?", fullmatch=True),
+)
+def test_a_debian_package_with_its_source(name: str, source: str) -> None:
+    locked = components.debian_purl(pin(name, "1.0-1+b1"))
+    whole = components.from_source(locked, source)
+    theirs = {"arch": "arm64", "distro": "debian-12", "upstream": source}
+    assert whole == PackageURL("deb", "debian", name, "1.0-1+b1", theirs).to_string()
+    assert components.without_source(whole) == locked
+    # Once is enough, and what is no Debian package has none.
+    assert components.from_source(whole, "another") == whole
+    assert components.from_source(locked, "") == locked
+    assert components.from_source("pkg:pypi/numpy@1", source) == "pkg:pypi/numpy@1"
+    bare = components.debian(name, "1", "", "")
+    assert components.without_source(components.from_source(bare, source)) == bare
+
+
+@given(
     st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,20}[A-Za-z0-9])?", fullmatch=True),
     st.from_regex(r"([0-9]!)?[0-9]+(\.[0-9a-z]+){0,3}(\+[a-z0-9.]{1,9})?", fullmatch=True),
 )

@@ -39,6 +39,17 @@ def test_all_that_is_locked_was_seen() -> None:
     assert libc.cpes
 
 
+def test_the_source_package_is_told_where_syft_saw_it() -> None:
+    told = [
+        dataclasses.replace(each, source="glibc@2.36-9") if each.name == "libc6" else each
+        for each in BELOW
+    ]
+    parts, _ = merge(PINS, told, ())
+    purls = {part.name: part.purl for part in parts}
+    assert purls["libc6"].endswith("?arch=arm64&distro=debian-12&upstream=glibc%402.36-9")
+    assert "upstream" not in purls["zlib1g"]
+
+
 def test_locked_and_not_seen() -> None:
     parts, findings = merge(PINS, [each for each in BELOW if each.name != "libc6"], ())
     [finding] = findings

@@ -37,7 +37,7 @@ ZLIB: dict[str, Any] = {
     "cpes": [{"cpe": "cpe:2.3:a:zlib1g:zlib1g:1", "source": "syft-generated"}],
     "purl": "",
     "metadataType": "dpkg-db-entry",
-    "metadata": {"architecture": "arm64", "installedSize": 168},
+    "metadata": {"architecture": "arm64", "installedSize": 168, "source": "zlib"},
 }
 NUMPY: dict[str, Any] = {
     "name": "numpy",
@@ -65,7 +65,18 @@ def test_every_fact_is_read() -> None:
         cpes=("cpe:2.3:a:zlib1g:zlib1g:1",),
         locations=("/usr/share/doc/zlib1g/copyright", "/var/lib/dpkg/status.d/zlib1g"),
         layer=BASE,
+        source="zlib",
     )
+
+
+def test_the_source_package_is_told_with_its_version_where_that_differs() -> None:
+    def source(**metadata: str) -> str:
+        return seen.parse(document({**ZLIB, "metadata": metadata}), "it")[0].source
+
+    assert source(source="bzip2", sourceVersion="1.0.8-5") == "bzip2@1.0.8-5"
+    # A control file without the field means that both have one name.
+    assert source() == "zlib1g"
+    assert seen.parse(document(NUMPY), "it")[0].source == ""
 
 
 def test_what_a_package_does_not_say_is_empty() -> None:

@@ -1,4 +1,4 @@
-"""The style sheet of the page: phone, screen and paper, light and dark."""
+"""The style sheet of our pages: phone, screen and paper, light and dark."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ th, td {
 thead th { background: var(--band); }
 th { overflow-wrap: break-word; hyphens: manual; }
 th, td { min-width: 3.5rem; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 code { font: .85em ui-monospace, monospace; }
 figure { margin: 1rem 0; }
 svg { display: block; width: 100%; max-width: 38rem; height: auto; }

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import html
+import unicodedata
 
-from buildkit.gate.words import clean, shown
-
+_LONGEST = 200
+_INVISIBLE = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
+_MARKS = frozenset({"Mn", "Me"})
+_MOST_MARKS = 4
 _VOID = frozenset({"meta", "br"})
 
 
@@ -42,6 +45,28 @@ def join(*content: str) -> Markup:
 def foreign(text: str) -> Markup:
     """Text from elsewhere, which cannot turn the direction of what stands around it."""
     return tag("bdi", shown(text))
+
+
+def clean(text: str) -> str:
+    """Text with a space for every control character and every mark of direction.
+
+    Of the marks above and below one letter, no more stay than any language writes.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    found, marks = [], 0
+    for sign in text:
+        kind = unicodedata.category(sign)
+        marks = marks + 1 if kind in _MARKS else 0
+        if marks <= _MOST_MARKS:
+            found.append(" " if kind in _INVISIBLE else sign)
+    return "".join(found)
+
+
+def shown(text: str) -> str:
+    """Text from a device in one short line."""
+    short = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return " ".join(clean(short).split())
 
 
 def _attribute(value: str | float) -> str:

@@ -1,0 +1,291 @@
+"""What a chain of evidence goes over: things, and how one leads to others. A step is one query."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import sqlalchemy as sql
+
+from buildkit.audit import versions
+from buildkit.audit.queries import find
+from buildkit.audit.schema import (
+    ABOUT,
+    ARTIFACT,
+    BUILD,
+    HOLDS,
+    MADE_FROM,
+    MATERIAL,
+    PACKAGE,
+    PART,
+    PRESENCE,
+    PROMOTION,
+    RUN,
+    STATEMENT,
+    WEIGHED,
+)
+from buildkit.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from sqlalchemy import ColumnElement, Connection, Select
+
+    from buildkit.audit.queries.find import Number
+
+    Step = Callable[[Connection, list[Number], int], Iterator["Edge"]]
+
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
+
+
+class Node(NamedTuple):
+    """A row of a table.
+
+    Attributes:
+        table: ``artifact``, ``statement``, ``material``, ``package`` or ``signer``.
+        id: its number.
+    """
+
+    table: str
+    id: Number
+
+
+class Edge(NamedTuple):
+    """One thing leads to another.
+
+    Attributes:
+        near: number of the row that was asked about.
+        to: the other.
+        word: how, seen from `near`.
+        back: how, seen from the other.
+        statement: that says so; nothing where the bytes themselves do.
+    """
+
+    near: Number
+    to: Node
+    word: str
+    back: str
+    statement: Number | None
+
+
+def named(connection: Connection, text: str) -> list[Node]:
+    """What a person means: an artifact, a bundle, an input, a package, a signer or a channel.
+
+    Raises:
+        InputError: nothing of that name is in the index.
+    """
+    text = versions.checked(text)
+    found: list[Node] = []
+
+    def look(table: str, query: Select[Any]) -> None:
+        found.extend(Node(table, each) for each in connection.execute(query).scalars())
+
+    by_name = sql.select(PRESENCE.c.artifact).where(PRESENCE.c.name == text).distinct()
+    look("artifact", by_name)
+    place, colon, channel = text.rpartition(":")
+    if colon and not found:
+        of_channel = sql.select(PROMOTION.c.statement).where(
+            PROMOTION.c.channel == channel, PROMOTION.c.place == place
+        )
+        look("statement", of_channel)
+    for table, column in _DIGESTS:
+        fits = find.by_digest(column, text)
+        if fits is not None and not found:
+            look(table, sql.select(column.table.c.id).where(fits))
+    if not found and _COMMIT.fullmatch(text):
+        look("material", sql.select(MATERIAL.c.id).where(find.starts(MATERIAL.c.commit, text)))
+    if not found:
+        found += [Node("signer", row.id) for row in find.signers(connection, text)]
+    if not found:
+        found += _packages(connection, text)
+    if not found:
+        msg = f"{text[:80]!r} is nothing in the index"
+        raise InputError(msg, "name an artifact, a bundle, an input, a package, a key or a channel")
+    return list(dict.fromkeys(found))
+
+
+_DIGESTS: tuple[tuple[str, Any], ...] = (
+    ("artifact", ARTIFACT.c.digest),
+    ("statement", STATEMENT.c.bundle),
+    ("statement", STATEMENT.c.payload),
+    ("material", MATERIAL.c.digest),
+    ("package", PACKAGE.c.sha256),
+)
+
+
+def _packages(connection: Connection, text: str) -> Iterator[Node]:
+    named = sql.select(MATERIAL.c.id).where(
+        sql.or_(MATERIAL.c.name == text, MATERIAL.c.uri == text)
+    )
+    yield from (Node("material", each) for each in connection.execute(named).scalars())
+    try:
+        wanted = versions.parse(text)
+    except InputError:
+        return
+    inputs = sql.select(MATERIAL.c.id, MATERIAL.c.uri).where(MATERIAL.c.name.in_(wanted.names))
+    yield from (
+        Node("material", row.id) for row in connection.execute(inputs) if wanted.fits(row.uri)
+    )
+    inside = sql.select(PACKAGE.c.id, PACKAGE.c.purl, PACKAGE.c.version).where(
+        PACKAGE.c.name.in_(wanted.names)
+    )
+    for row in connection.execute(inside):
+        if wanted.fits(row.purl, row.version):
+            yield Node("package", row.id)
+
+
+def _step(query: Select[Any], near: ColumnElement[Any], to: str, word: str, back: str) -> Step:
+    """A step along a query of near number, far number and statement."""
+
+    def step(connection: Connection, ids: list[Number], limit: int) -> Iterator[Edge]:
+        for some in find.chunks(ids):
+            for row in connection.execute(query.where(near.in_(some)).limit(limit)).all():
+                yield Edge(row[0], Node(to, row[1]), word, back, row[2])
+
+    return step
+
+
+_NOTHING: Any = sql.null()
+_RECORDED = sql.and_(STATEMENT.c.id == ABOUT.c.statement, find.counts(STATEMENT.c.reason))
+_OTHER = STATEMENT.alias("other")
+
+_ABOUT = _step(
+    sql.select(ABOUT.c.statement, ABOUT.c.artifact, ABOUT.c.statement).join(STATEMENT, _RECORDED),
+    ABOUT.c.statement,
+    "artifact",
+    "is about",
+    "is described by",
+)
+_PARTS = _step(
+    sql.select(PART.c.parent, PART.c.child, _NOTHING), PART.c.parent, "artifact", "has", "part of"
+)
+_WHOLES = _step(
+    sql.select(PART.c.child, PART.c.parent, _NOTHING), PART.c.child, "artifact", "part of", "has"
+)
+_BUILDS = _step(
+    sql.select(ABOUT.c.artifact, BUILD.c.statement, BUILD.c.statement).join(
+        BUILD, BUILD.c.statement == ABOUT.c.statement
+    ),
+    ABOUT.c.artifact,
+    "statement",
+    "is described by",
+    "is about",
+)
+_PROMOTED = _step(
+    sql.select(PROMOTION.c.image, PROMOTION.c.statement, PROMOTION.c.statement),
+    PROMOTION.c.image,
+    "statement",
+    "was promoted by",
+    "is about",
+)
+_JUDGED_BY = _step(
+    sql.select(RUN.c.statement, WEIGHED.c.verdict, WEIGHED.c.verdict)
+    .select_from(RUN)
+    .join(STATEMENT, STATEMENT.c.id == RUN.c.statement)
+    .join(WEIGHED, WEIGHED.c.payload == STATEMENT.c.payload),
+    RUN.c.statement,
+    "statement",
+    "was judged by",
+    "judges",
+)
+_JUDGES = _step(
+    sql.select(WEIGHED.c.verdict, RUN.c.statement, WEIGHED.c.verdict)
+    .select_from(WEIGHED)
+    .join(STATEMENT, STATEMENT.c.payload == WEIGHED.c.payload)
+    .join(RUN, RUN.c.statement == STATEMENT.c.id),
+    WEIGHED.c.verdict,
+    "statement",
+    "judges",
+    "was judged by",
+)
+_PREVIOUS = _step(
+    sql.select(PROMOTION.c.statement, _OTHER.c.id, PROMOTION.c.statement)
+    .select_from(PROMOTION)
+    .join(_OTHER, _OTHER.c.payload == PROMOTION.c.previous)
+    .where(PROMOTION.c.previous != "", find.counts(_OTHER.c.reason)),
+    PROMOTION.c.statement,
+    "statement",
+    "follows",
+    "is followed by",
+)
+_ALIKE = _step(
+    sql.select(STATEMENT.c.id, _OTHER.c.id, _OTHER.c.id)
+    .select_from(STATEMENT)
+    .join(_OTHER, _OTHER.c.payload == STATEMENT.c.payload)
+    .where(
+        find.counts(STATEMENT.c.reason),
+        find.counts(_OTHER.c.reason),
+        STATEMENT.c.payload != "",
+        _OTHER.c.id != STATEMENT.c.id,
+    ),
+    STATEMENT.c.id,
+    "statement",
+    "is also signed as",
+    "is also signed as",
+)
+_USED = _step(
+    sql.select(MADE_FROM.c.material, MADE_FROM.c.build, MADE_FROM.c.build),
+    MADE_FROM.c.material,
+    "statement",
+    "is an input of",
+    "is made from",
+)
+_INPUTS = _step(
+    sql.select(MADE_FROM.c.build, MADE_FROM.c.material, MADE_FROM.c.build),
+    MADE_FROM.c.build,
+    "material",
+    "is made from",
+    "is an input of",
+)
+_HELD = _step(
+    sql.select(HOLDS.c.package, HOLDS.c.artifact, HOLDS.c.statement),
+    HOLDS.c.package,
+    "artifact",
+    "is inside",
+    "holds",
+)
+_RAN = _step(
+    sql.select(RUN.c.device, RUN.c.statement, RUN.c.statement),
+    RUN.c.device,
+    "statement",
+    "signed",
+    "was signed by",
+)
+_ON = _step(
+    sql.select(RUN.c.statement, RUN.c.device, RUN.c.statement).where(RUN.c.device.is_not(None)),
+    RUN.c.statement,
+    "signer",
+    "was signed by",
+    "signed",
+)
+_SIGNED = _step(
+    sql.select(STATEMENT.c.signer, STATEMENT.c.id, STATEMENT.c.id).where(
+        find.counts(STATEMENT.c.reason),
+        # What everything has would lead from anything to anything.
+        STATEMENT.c.kind.in_(("provenance", "verdict", "promotion", "run", "rebuild")),
+    ),
+    STATEMENT.c.signer,
+    "statement",
+    "signed",
+    "was signed by",
+)
+
+# Only what is asked for leads on from here: two images that hold the same C library, or ran on the
+# same board, say nothing about each other; and a verdict is about what its test results are about.
+ENDS: Mapping[str, tuple[Step, ...]] = {
+    "material": (_USED,),
+    "package": (_HELD,),
+    "signer": (_RAN, _SIGNED),
+    "statement": (_JUDGED_BY, _JUDGES),
+}
+BETWEEN: Mapping[str, tuple[Step, ...]] = {
+    "artifact": (_WHOLES, _PARTS, _BUILDS, _PROMOTED),
+    "statement": (_ABOUT, _PREVIOUS, _ALIKE),
+}
+# When there is no such way: what both have in common.
+SHARED: Mapping[str, tuple[Step, ...]] = {
+    "artifact": BETWEEN["artifact"],
+    "statement": (*BETWEEN["statement"], _INPUTS, _ON),
+    "material": (_USED,),
+    "signer": (_RAN,),
+}

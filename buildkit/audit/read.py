@@ -1,0 +1,152 @@
+"""Manifests and indexes of a source: what each of them is. Nothing is believed yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from buildkit import media
+from buildkit.audit import sources
+from buildkit.errors import EvidenceError
+from buildkit.evidence import bundle as bundles
+from buildkit.evidence.reasons import Reason
+from buildkit.evidence.verify import documents
+from buildkit.evidence.verify.parts import CARD, MODEL, WEIGHT
+
+if TYPE_CHECKING:
+    from buildkit.audit.sources import Bytes, Source
+    from buildkit.evidence.verify.documents import Manifest
+    from buildkit.evidence.verify.source import Source as Verified
+    from buildkit.records import Descriptor
+
+What = Literal["image", "platform", "models", "model", "bundle", "journal", "other"]
+
+ROLES = ("image", "platform", "models", "model")
+# What other commands keep; nobody verifies it, and so nobody asks for it here.
+PASSED_OVER = frozenset({media.BUILD, media.RUN, media.REBUILD, media.CLAIM, media.GOLDEN})
+OURS = (media.INDEX, media.MANIFEST)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Document:
+    """A manifest or an index that holds together.
+
+    Attributes:
+        what: what it is.
+        manifest: its content.
+        variant: platform of a platform, target of a model.
+        weight: digest of a model's file.
+    """
+
+    what: What
+    manifest: Manifest
+    variant: str = ""
+    weight: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Its digest."""
+        return self.manifest.digest
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """As it was named."""
+        return self.manifest.descriptor
+
+    def note(self, name: str) -> str:
+        """One of its annotations; empty when there is none."""
+        return self.manifest.links.annotations.get(name, "")
+
+    def children(self) -> tuple[Descriptor, ...]:
+        """The manifests and indexes that it consists of."""
+        found = self.manifest.links.children
+        return tuple(each for role, each in found if role in ("index", "manifest"))
+
+    def size(self) -> int:
+        """Bytes of it, and of the configuration and the layers that it names."""
+        named = [each for role, each in self.manifest.links.children if role in ("config", "layer")]
+        return self.descriptor.size + sum({each.digest: each.size for each in named}.values())
+
+
+def read(source: Source, descriptor: Descriptor) -> Document:
+    """Read a manifest or an index, as strictly as a verification.
+
+    Raises:
+        EvidenceError: it is missing, damaged, or does not hold together.
+        StoreError, RegistryError: it cannot be known.
+    """
+    found = documents.read(_verified(sources.manifest(source, descriptor)), descriptor)
+    what = _what(found)
+    if what == "platform":
+        return Document(what=what, manifest=found, variant=_platform(source, found))
+    if what == "model":
+        return Document(
+            what=what,
+            manifest=found,
+            variant=found.links.annotations.get(media.MODEL_TARGET, ""),
+            weight=_weight(found),
+        )
+    return Document(what=what, manifest=found)
+
+
+def layer(document: Document) -> Descriptor:
+    """The bundle that a referrer carries.
+
+    Raises:
+        EvidenceError: it carries something else.
+    """
+    layers = document.manifest.layers()
+    if [each.media_type for each in layers] != [bundles.MEDIA_TYPE]:
+        msg = f"referrer {document.digest}: its layers are not one bundle"
+        raise EvidenceError(Reason.MANIFEST, msg)
+    document.manifest.config()
+    return layers[0]
+
+
+def blob(source: Source, descriptor: Descriptor) -> bytes:
+    """A short blob of the length that its descriptor says.
+
+    Raises:
+        EvidenceError: it is missing or damaged.
+        StoreError, RegistryError: it cannot be known.
+    """
+    held = sources.record(source, descriptor)
+    return documents.sized(_verified(held), descriptor, len(held.data))
+
+
+def _what(found: Manifest) -> What:
+    links = found.links
+    kind = links.artifact_type
+    if links.subject is not None:
+        return "bundle" if kind == bundles.MEDIA_TYPE else "other"
+    if kind == media.CHANNEL:
+        return "journal"
+    if kind == MODEL:
+        return "models" if found.is_index else "model"
+    if found.is_index:
+        # An index of indexes is a way to several images, as other tools write it.
+        nested = any(role == "index" for role, _ in links.children)
+        return "other" if nested or kind is not None else "image"
+    return "platform" if kind == media.CONFIG else "other"
+
+
+def _platform(source: Source, found: Manifest) -> str:
+    config = found.config()
+    held = sources.record(source, config)
+    what = f"configuration {config.digest}"
+    document: dict[str, Any] = documents.read_json(_verified(held), config, what)
+    name = f"{document.get('os')}/{document.get('architecture')}"
+    return f"{name}/{document['variant']}" if document.get("variant") else name
+
+
+def _weight(found: Manifest) -> str:
+    layers = found.layers()
+    if [each.media_type for each in layers] != [WEIGHT, CARD]:
+        msg = f"manifest {found.digest}: its layers are not one model and its card"
+        raise EvidenceError(Reason.MODEL, msg)
+    return layers[0].digest
+
+
+def _verified(held: Bytes) -> Verified:
+    # The functions that take one ask for nothing but `read`.
+    return cast("Verified", held)

@@ -1,0 +1,1 @@
+"""One page about one artifact, for a person: all that the index knows of it."""

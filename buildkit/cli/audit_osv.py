@@ -1,0 +1,181 @@
+"""``audit vulnerabilities``."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
+
+    from buildkit.audit import Index
+    from buildkit.audit.osvtypes import Vulnerabilities, Vulnerable
+
+HELP = "what an OSV database on this disk says about the packages inside"
+
+_SCHEMA = "buildkit/audit/v1"
+_MOST = 1_000_000
+_SHOWN = 10
+_LONGEST = 48
+_DIGEST = re.compile(r"sha256:([0-9a-f]{12})[0-9a-f]{52}")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "ref",
+        nargs="?",
+        default="",
+        help="a name in the store, a digest, or its first 7 hex digits (default: everything)",
+    )
+    parser.add_argument(
+        "--osv",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of OSV records (JSON) or of all.zip files, or one all.zip: your own download",
+    )
+    parser.add_argument(
+        "--limit", type=_count, default=1000, metavar="N", help="rows at most (default: 1000)"
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON object, nothing else")
+    form.add_argument("--csv", action="store_true", help="print comma-separated values")
+    parser.epilog = (
+        "No network is used. exit status: 0 no record says that anything is affected; 1 one does; "
+        "2 it could not be answered, also where no SBOM that counts says what is inside. What "
+        "cannot be decided is told, and is no vulnerability."
+    )
+
+
+def run(options: argparse.Namespace, index: Index) -> int:
+    """Ask, and show the answer."""
+    from buildkit.audit import osv  # noqa: PLC0415 - `--help` must not wait for it
+    from buildkit.cli import render  # noqa: PLC0415 - as above
+
+    lines = render.progress(options)
+    say = lines.note if lines is not None else _nobody
+    cache = osv.cache_file(_folder(options, index), options.osv)
+    with osv.Database.open(options.osv, cache, say) as database:
+        found = osv.vulnerabilities(index, database, options.ref, limit=options.limit)
+    if options.json:
+        rest = {"schema": _SCHEMA, "question": "vulnerabilities"}
+        render.document(dataclasses.asdict(found) | rest)
+    elif options.csv:
+        _csv(found)
+    else:
+        _show(found)
+    if not options.json:
+        _tell(found, options)
+    if found.rows:
+        return 1
+    return 2 if found.unknown else 0
+
+
+def _folder(options: argparse.Namespace, index: Index) -> Path:
+    """Beside the index; beside the store when that is in another machine's database."""
+    from buildkit.store.layout import nearest  # noqa: PLC0415 - `--help` must not wait for it
+
+    if index.dialect == "sqlite":
+        return Path(index.name).absolute().parent
+    store: Path = options.store or nearest(Path.cwd())
+    return store.absolute().parent
+
+
+def _show(found: Vulnerabilities) -> None:
+    from buildkit.cli import render  # noqa: PLC0415 - `--help` must not wait for it
+
+    if not found.rows:
+        print("no record says that anything is affected")
+        return
+    heads = ("score", "id", "package", "version", "fixed in", "what", "for", "digest", "evidence")
+    print(render.table([heads, *map(_cells, found.rows)]))
+
+
+def _cells(row: Vulnerable) -> tuple[str, ...]:
+    word = row.severity if len(row.severity) < 12 else ""
+    name = f"{row.name} ?" if row.assumed else row.name
+    cells = (
+        word if row.score is None else f"{row.score:.1f}",
+        row.id,
+        name,
+        row.version,
+        ", ".join(row.fixed),
+        f"{row.artifact}:{row.release}" if row.artifact else row.role,
+        row.variant,
+        row.digest,
+        f"{row.evidence[0]} +{len(row.evidence) - 1}" if row.evidence[1:] else row.evidence[0],
+    )
+    return tuple(_short(cell) for cell in cells)
+
+
+def _short(text: str) -> str:
+    text = _DIGEST.sub(r"\1", text[: 4 * _LONGEST])
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _csv(found: Vulnerabilities) -> None:
+    from buildkit.audit.osvtypes import Vulnerable  # noqa: PLC0415 - `--help` must not wait for it
+    from buildkit.cli.audit_show import harmless  # noqa: PLC0415 - as above
+
+    names = [field.name for field in dataclasses.fields(Vulnerable)]
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(names)
+    for row in found.rows:
+        writer.writerow([harmless(_text(getattr(row, name))) for name in names])
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return " ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _tell(found: Vulnerabilities, options: argparse.Namespace) -> None:
+    """What an answer without rows would hide; not among the rows, which a program reads."""
+    from buildkit.cli.render import plain  # noqa: PLC0415 - `--help` must not wait for it
+
+    stream = sys.stderr if options.csv else sys.stdout
+    known = found.database
+    whose = ", ".join(known.ecosystems) or "no ecosystem"
+    told = [f"{found.packages} packages against {known.records} records of {whose}"]
+    told.append(f"the newest of them is of {known.newest or 'no time'}")
+    if found.assumed:
+        count = len(found.assumed)
+        told.append(f"{count} Debian packages are looked up by their own names (?), since the SBOM")
+        told.append("  does not name their source packages, by which advisories go: build again")
+    if found.unknown:
+        told.append(f"{len(found.unknown)} have no SBOM that counts, so nobody knows what is in:")
+        told += [f"  {each}" for each in found.unknown[:_SHOWN]]
+    if known.broken:
+        told.append(f"{known.broken} files are no OSV records:")
+        told += [f"  {each}" for each in known.unreadable[:_SHOWN]]
+    if found.undecided:
+        told.append(f"{len(found.undecided)} cannot be decided:")
+        told += [
+            f"  {each.package} {each.id}: {each.why}".replace(" :", ":")
+            for each in found.undecided[:_SHOWN]
+        ]
+        if len(found.undecided) > _SHOWN:
+            told.append("  … (all with --json)")
+    if found.more:
+        told.append(f"there is more: --limit {options.limit * 10}")
+    for each in told:
+        print(plain(each), file=stream)
+
+
+def _nobody(_: str) -> None:
+    """Tell nobody."""
+
+
+def _count(text: str) -> int:
+    import argparse  # noqa: PLC0415 - for this message alone
+
+    if not (text.isascii() and text.isdigit() and len(text) < 8 and 0 < int(text) <= _MOST):
+        msg = f"{text!r} is no number from 1 to {_MOST}"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)

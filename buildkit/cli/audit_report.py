@@ -1,0 +1,61 @@
+"""``audit report``."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from buildkit.audit import Index
+    from buildkit.store import Store
+
+HELP = "one page about an artifact, for a person: what, wherefrom, tests, signatures, gaps"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("ref", help="a name in the store, a digest, or its first 7 hex digits")
+    form = parser.add_mutually_exclusive_group(required=True)
+    form.add_argument(
+        "--html",
+        nargs="?",
+        const="-",
+        metavar="FILE",
+        help="write one HTML page that needs no network (default: to standard output)",
+    )
+    form.add_argument("--json", action="store_true", help="print the same as one JSON object")
+
+
+def run(options: argparse.Namespace, index: Index) -> int:
+    """Ask the index, and write the page."""
+    from buildkit.cli import render  # noqa: PLC0415 - `--help` must not wait for it
+    from buildkit.pipeline import audit_report as pipeline  # noqa: PLC0415 - as above
+
+    found = pipeline.report(index, options.ref, store=_store(options))
+    if options.json:
+        render.document(dataclasses.asdict(found))
+        return 0
+    text = pipeline.html(found, now=int(time.time()))
+    if options.html == "-":
+        sys.stdout.write(text)
+    else:
+        pipeline.write(text, Path(options.html))
+        print(render.plain(f"page       {options.html}"))
+    return 0
+
+
+def _store(options: argparse.Namespace) -> Store | None:
+    """The store, where there is one: an index can be asked without."""
+    from buildkit.errors import StoreError  # noqa: PLC0415 - `--help` must not wait for it
+    from buildkit.store import Store  # noqa: PLC0415 - as above
+    from buildkit.store.layout import nearest  # noqa: PLC0415 - as above
+
+    try:
+        return Store.open(options.store or nearest(Path.cwd()))
+    except StoreError:
+        return None
