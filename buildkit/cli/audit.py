@@ -32,8 +32,8 @@ question has --json, --csv and --limit.
 REF is a name in the store (digits:1.0.0), a digest, or the first 7 hex digits of one.
 docs/audit.md has an example of each question, docs/audit-schema.md the tables for `audit sql`.
 
-exit status: 0 answered, even when there is nothing to list; 1 `gaps` found some, or `path` found no
-chain; 2 it could not be answered
+exit status: 0 answered, even when there is nothing to list; 1 `gaps` found some, `path` found no
+chain, or `vulnerabilities` found some; 2 it could not be answered
 """
 
 _WHEN = "2026-11-01, 2026-11-01T12:00:00Z (UTC where it does not say), or 7d: so many days ago"

@@ -219,7 +219,7 @@ def status(found: Status, done: Synced | None, options: argparse.Namespace) -> N
         )
     rows = [("index", found.name), ("policy", found.policy or "built in")]
     rows += [("source", _cell(name)) for name in found.sources]
-    rows += [("not read to its end, or damaged", _cell(name)) for name in found.unfinished]
+    rows += [("read again each time", _cell(name)) for name in found.unfinished]
     rows += [(f"{each.name} rows", str(each.count)) for each in found.rows]
     rows += [(f"refused: {each.name}", str(each.count)) for each in found.refused]
     print(render.table(rows))
