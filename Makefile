@@ -18,7 +18,7 @@ demo: bootstrap ## install what is missing, then build recipes/digits
 
 test: bootstrap-tests ## install what is missing, then run every check and every test
 	@$(MAKE) --no-print-directory lint
-	$(PYTHON) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(PYTEST_FLAGS)
+	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
 
 lint: bootstrap-tests ## ruff, mypy, and zizmor on the workflows
 	$(PYTHON) -m ruff check . $(SCRIPTS)

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-_NEWNS, _REC_PRIVATE = 0x00020000, 16384 | 1 << 18
+_NEWNS, _REC_PRIVATE, _DETACH = 0x00020000, 16384 | 1 << 18, 2
+_SOCKETS = b"/run/edge-buildkit"
 
 
 def check(status: int) -> None:
@@ -28,13 +29,12 @@ def check(status: int) -> None:
 @contextmanager
 def private_sockets() -> Iterator[None]:
     """This thread, and what it starts, see a folder of engines' sockets that is empty at first."""
-    before = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY)
     check(LIBC.unshare(_NEWNS))
     check(LIBC.mount(None, b"/", None, _REC_PRIVATE, None))
-    Path("/run/edge-buildkit").mkdir(exist_ok=True)
-    check(LIBC.mount(b"tmpfs", b"/run/edge-buildkit", b"tmpfs", 0, b"mode=0755"))
+    Path(os.fsdecode(_SOCKETS)).mkdir(exist_ok=True)
+    check(LIBC.mount(b"tmpfs", _SOCKETS, b"tmpfs", 0, b"mode=0755"))
     try:
         yield
     finally:
-        check(LIBC.setns(before, _NEWNS))
-        os.close(before)
+        # A process of several threads cannot go back to the namespace it came from.
+        check(LIBC.umount2(_SOCKETS, _DETACH))

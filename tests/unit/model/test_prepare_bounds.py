@@ -187,3 +187,10 @@ def test_a_refused_sum_sends_the_whole_model_to_onnx_runtime(tmp_path: Path) -> 
     assert found["way"] == "onnxruntime"
     assert "values beyond the range of float32 in a sum" in found["reason"]
     assert "infinite values: n, o, y" in found["reason"]
+
+
+def test_two_vectors_make_a_number() -> None:
+    a, b = full(9, 1.0, 1), full(9, 1.0, 2)
+    found = one("MatMul", a, {"w": b})
+    assert found.shape == ()
+    assert found.item() == one("MatMul", a[None], {"w": b[:, None]}).item()

@@ -267,7 +267,8 @@ def product(node: Node, a: Float, b: Float) -> Float:
     The integers of an operand that is constant are kept in ``node.cache``.
     """
     if a.ndim == 1:
-        return product(node, a[None], b)[..., 0, :]
+        rows = product(node, a[None], b)
+        return rows[..., 0] if b.ndim == 1 else rows[..., 0, :]
     if b.ndim == 1:
         return product(node, a, b[:, None])[..., 0]
     bits_a, bits_b = split_bits(a.shape[-1])
