@@ -227,6 +227,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         os.environ["EDGE_BUILDKIT_KEYS"] = str(home / "keys")
+        # What Python compiles is kept, as on any user's machine.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         digits = _digits(home)
         for artifact in (digits, _bare(digits), _large(home, digits.oras, options.blobs)):
             push(artifact, runs)

@@ -6,16 +6,18 @@ Source: OCI distribution-spec 1.1, "Pushing Manifests with Subject" and "Referre
 from __future__ import annotations
 
 import random
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from buildkit import canonical, media
 from buildkit.errors import RegistryError
+from buildkit.registry import crew
 from buildkit.registry.patience import Stopped
 from buildkit.registry.repository import fallback_tag
 from buildkit.store.blobs import DOCUMENT_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from buildkit.registry.plan import Part
     from buildkit.registry.repository import Repository
@@ -24,54 +26,63 @@ _ROUNDS = 20
 _PAUSE_S = 0.2
 
 
-def see_to(repository: Repository, subject: str, hanging: Sequence[Part]) -> bool:
-    """See to it that `hanging` is found from `subject`; whether anything had to be written.
+def see_to(repository: Repository, subjects: Mapping[str, Sequence[Part]]) -> None:
+    """See to it that all that hangs on each subject is found from it.
 
     The fallback tag can only be read, merged and written: no registry has a compare-and-swap for
-    tags. So it is read again afterwards, and written again if somebody else has dropped something.
+    tags. So all are read again afterwards, and written again if somebody else has dropped
+    something.
+
+    Args:
+        repository: of all of them.
+        subjects: by digest, what hangs on it.
 
     Raises:
-        RegistryError: it is not found in spite of all.
+        RegistryError: something is not found in spite of all.
     """
-    listed = repository.referrers(subject)
-    missing = _missing(listed, hanging)
-    if not missing:
-        return False
-    if repository.has_referrers:
-        return _again(repository, subject, missing)
+    stop = repository.patience.stop
+    first, *rest = [partial(_added, repository, *one) for one in subjects.items()]
+    # One alone finds out how this registry lists them.
+    first()
+    crew.gather(rest, stop)
+    if not repository.has_referrers:
+        crew.gather([partial(_kept, repository, *one) for one in subjects.items()], stop)
+
+
+def _kept(repository: Repository, subject: str, hanging: Sequence[Part]) -> None:
     for _ in range(_ROUNDS):
-        data = _merged(listed, missing)
-        if len(data) > DOCUMENT_LIMIT:
-            msg = f"{repository}: so much hangs on {subject} that the list is too long for a tag"
-            raise RegistryError(msg, "use a registry with the referrers API")
-        repository.put_manifest(fallback_tag(subject), data, media.INDEX)
-        listed = repository.tagged_referrers(subject)
-        missing = _missing(listed, hanging)
-        if not missing:
-            return True
+        if not _added(repository, subject, hanging):
+            return
         if repository.patience.stop.wait(random.uniform(0, _PAUSE_S)):  # noqa: S311 (spreads writers)
             raise Stopped
     msg = f"{repository}: others keep writing {fallback_tag(subject)}, and drop what we add"
     raise RegistryError(msg, "run the command again when they have ended")
 
 
-def is_seen(repository: Repository, subject: str, hanging: Sequence[Part]) -> bool:
-    """Whether all of `hanging` is found from `subject`.
+def _added(repository: Repository, subject: str, hanging: Sequence[Part]) -> bool:
+    """Add to the list what it lacks; whether it lacked something."""
+    listed = repository.referrers(subject)
+    missing = _missing(listed, hanging)
+    if not missing:
+        return False
+    if repository.has_referrers:
+        _again(repository, subject, missing)
+        return True
+    data = _merged(listed, missing)
+    if len(data) > DOCUMENT_LIMIT:
+        msg = f"{repository}: so much hangs on {subject} that the list is too long for a tag"
+        raise RegistryError(msg, "use a registry with the referrers API")
+    repository.put_manifest(fallback_tag(subject), data, media.INDEX)
+    return True
 
-    Raises:
-        RegistryError: it cannot be told.
-    """
-    return not _missing(repository.referrers(subject), hanging)
 
-
-def _again(repository: Repository, subject: str, missing: Sequence[Part]) -> bool:
+def _again(repository: Repository, subject: str, missing: Sequence[Part]) -> None:
     """The registry may have taken them before it knew of referrers."""
     for part in missing:
         repository.put_manifest(part.descriptor.digest, part.data, part.descriptor.media_type)
-    if not is_seen(repository, subject, missing):
+    if _missing(repository.referrers(subject), missing):
         msg = f"{repository}: took what hangs on {subject}, and does not list it"
         raise RegistryError(msg, "the registry's referrers API is broken; use another one")
-    return True
 
 
 def _missing(listed: Sequence[dict[str, Any]], hanging: Sequence[Part]) -> list[Part]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
+    from buildkit.registry.section import Section
+
 _MOST = 10_000
 _MOST_BYTES = 256 << 20
 
@@ -40,7 +42,9 @@ class Source(Protocol):
     def record(self, blob: Descriptor) -> bytes:
         """The checked bytes of a short blob."""
 
-    def opened(self, blob: Descriptor, offset: int) -> AbstractContextManager[Iterable[bytes]]:
+    def opened(
+        self, blob: Descriptor, offset: int
+    ) -> AbstractContextManager[Iterable[bytes | Section]]:
         """The bytes of a blob from an offset on."""
 
 

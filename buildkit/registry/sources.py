@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from buildkit import digests
 from buildkit.errors import DigestError, StoreError
+from buildkit.registry.section import Section
 from buildkit.store.documents import descriptor
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ class FromStore:
         return self._store.read(blob.digest, limit=blob.size)
 
     @contextmanager
-    def opened(self, blob: Descriptor, offset: int) -> Iterator[Iterator[bytes]]:
+    def opened(self, blob: Descriptor, offset: int) -> Iterator[Iterator[Section]]:
         """See `Source.opened`."""
         path = self._store.path(blob.digest)
         try:
@@ -60,8 +62,11 @@ class FromStore:
             msg = f"{self._store.root}: blob {blob.digest} cannot be read: {error.strerror}"
             raise StoreError(msg, "run the build again") from error
         with file:
-            file.seek(offset)
-            yield iter(lambda: file.read(_PIECE), b"")
+            end = os.fstat(file.fileno()).st_size
+            yield (
+                Section(file=file, offset=at, size=min(_PIECE, end - at))
+                for at in range(offset, end, _PIECE)
+            )
 
 
 class FromRepository:

@@ -121,17 +121,23 @@ def into_repository(
     """
     stop = repository.patience.stop
     tally = _Tally(len(plan.blobs), watch)
+    # Digests of what was not there: no manifest that names it, and no tag, needs to be asked for.
+    brought: set[str] = set()
 
     def carry(blob: Descriptor) -> None:
         sent = upload.put(repository, blob, lambda offset: source.opened(blob, offset), mount=mount)
         how: How = "mounted" if sent.mounted else "skipped" if sent.skipped else "sent"
+        if not sent.skipped:
+            brought.add(blob.digest)
         tally.add(blob, how, sent.bytes)
 
     def write(part: Part) -> bool:
         digest = part.descriptor.digest
-        if repository.points_to(digest) == digest:
+        is_new = any(child.digest in brought for _, child in part.links.children)
+        if not is_new and repository.points_to(digest) == digest:
             return False
         repository.put_manifest(digest, part.data, part.descriptor.media_type)
+        brought.add(digest)
         return True
 
     # The longest first, so that none is left to run alone at the end.
@@ -140,18 +146,12 @@ def into_repository(
     written = 0
     for batch in plan.batches():
         written += sum(crew.gather([partial(write, part) for part in batch], stop))
-    subjects = list(plan.subjects().items())
+    subjects = plan.subjects()
     if subjects:
-        # One alone finds out how this registry lists them.
-        listing.see_to(repository, *subjects[0])
-        tasks = [partial(listing.see_to, repository, *one) for one in subjects]
-        crew.gather(tasks[1:], stop)
-        if not repository.has_referrers:
-            # Whoever read a list before ours was in it may have written it since.
-            crew.gather(tasks, stop)
+        listing.see_to(repository, subjects)
     for tag, digest in tags:
         part = plan.parts[digest]
-        if repository.points_to(tag) != digest:
+        if digest in brought or repository.points_to(tag) != digest:
             repository.put_manifest(tag, part.data, part.descriptor.media_type)
     return _counted(plan, tally, written, repository)
 

@@ -15,6 +15,7 @@ from urllib.parse import urljoin, urlsplit
 from buildkit import __version__
 from buildkit.errors import DigestError, RegistryError
 from buildkit.registry.patience import Again, Patience
+from buildkit.registry.section import Section, cut, pools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     import urllib3
 
 PIECE = 1 << 20
-SENT_PIECE = 1 << 16
 RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 _MOST_REDIRECTS = 5
@@ -44,7 +44,7 @@ class Body:
     """
 
     size: int
-    pieces: Callable[[], Iterable[bytes]]
+    pieces: Callable[[], Iterable[bytes | Section]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -260,11 +260,13 @@ class Transport:
                 self._managers.clear()
             if proxy not in self._managers:
                 options: dict[str, Any] = {"maxsize": 8, "ssl_context": self._tls}
-                self._managers[proxy] = (
+                manager = (
                     urllib3.ProxyManager(proxy, **options)
                     if proxy
                     else urllib3.PoolManager(**options)
                 )
+                manager.pool_classes_by_scheme = pools()
+                self._managers[proxy] = manager
             return self._managers[proxy]
 
     def _proxy(self, url: str) -> str:
@@ -335,12 +337,12 @@ def _context(ca: Path | None) -> ssl.SSLContext:
     return context
 
 
-def _cut(pieces: Iterable[bytes]) -> Iterator[memoryview]:
-    """In pieces so small that a slow line sends each within the time for one."""
+def _cut(pieces: Iterable[bytes | Section]) -> Iterator[memoryview | Section]:
     for piece in pieces:
-        view = memoryview(piece)
-        for at in range(0, len(view), SENT_PIECE):
-            yield view[at : at + SENT_PIECE]
+        if isinstance(piece, Section):
+            yield piece
+        else:
+            yield from cut(piece)
 
 
 def _unless_busy(answer: Answer) -> Answer:

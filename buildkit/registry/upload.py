@@ -1,6 +1,7 @@
 """Blobs into a repository: in one piece, and after a cut in chunks from where the registry is.
 
-A line that is not cut needs no chunks, and they cost: docker-registry syncs each to its disk.
+A line that is not cut needs no chunks, and they cost: docker-registry syncs each to its disk. A
+long blob is a chunk at first, as there are registries that keep what came of it before a cut.
 
 Source: OCI distribution-spec 1.1, "Pushing Blobs".
 """
@@ -14,6 +15,7 @@ from urllib.parse import urlencode, urlsplit
 
 from buildkit.errors import DigestError, RegistryError
 from buildkit.registry.patience import Again
+from buildkit.registry.section import Section
 from buildkit.registry.transport import Answer, Body, Request, joined, place
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from buildkit.records import Descriptor
     from buildkit.registry.repository import Repository
 
+WHOLE = 128 << 20
 CHUNK = 16 << 20
 _MOST_MINIMUM = 1 << 30
 _RANGE = re.compile(r"(?:bytes=)?0-(\d{1,18})")
@@ -48,9 +51,10 @@ class Sent:
 def put(
     repository: Repository,
     blob: Descriptor,
-    opened: Callable[[int], AbstractContextManager[Iterable[bytes]]],
+    opened: Callable[[int], AbstractContextManager[Iterable[bytes | Section]]],
     *,
     mount: str = "",
+    whole: int = WHOLE,
     chunk: int = CHUNK,
 ) -> Sent:
     """See to it that a blob is there.
@@ -60,7 +64,8 @@ def put(
         blob: which.
         opened: gives its bytes from an offset on.
         mount: another repository of the same registry that has it.
-        chunk: up to so many bytes it goes in one request; after a cut, more go in chunks of it.
+        whole: up to so many bytes it goes in the request that ends the upload.
+        chunk: after a cut, it goes in chunks of so many bytes.
 
     Raises:
         DigestError: the bytes are not what the digest says.
@@ -68,7 +73,7 @@ def put(
     """
     if repository.has_blob(blob):
         return Sent(skipped=True)
-    upload = _Upload(repository, blob, opened, mount, chunk)
+    upload = _Upload(repository, blob, opened, mount, whole=whole, chunk=chunk)
     return repository.persist(upload.attempt, lambda: upload.furthest)
 
 
@@ -79,14 +84,17 @@ class _Upload:
         self,
         repository: Repository,
         blob: Descriptor,
-        opened: Callable[[int], AbstractContextManager[Iterable[bytes]]],
+        opened: Callable[[int], AbstractContextManager[Iterable[bytes | Section]]],
         mount: str,
+        *,
+        whole: int,
         chunk: int,
     ) -> None:
         self._repository = repository
         self._blob = blob
         self._opened = opened
         self._mount = mount
+        self._whole = whole
         self._chunk = chunk
         self._location = ""
         self._offset = 0
@@ -109,7 +117,7 @@ class _Upload:
                 self._ask()
         if not self._location and self._begin():
             return Sent(mounted=True)
-        if self._offset == 0 and self._blob.size <= self._chunk:
+        if self._offset == 0 and self._blob.size <= (self._whole if first else self._chunk):
             self._finish(self._blob.size)
             return Sent(bytes=self._sent)
         while self._offset < self._blob.size:
@@ -213,19 +221,19 @@ class _Upload:
         state = hashlib.sha256()
         with self._opened(0) as pieces:
             for piece in pieces:
-                state.update(piece)
+                state.update(bytes(piece))
         if f"sha256:{state.hexdigest()}" != self._blob.digest:
             msg = f"{self._blob.digest}: the bytes here have digest sha256:{state.hexdigest()}"
             raise DigestError(msg, "`python -m buildkit show --verify` names all damage")
 
-    def _pieces(self, start: int, end: int) -> Iterator[bytes]:
+    def _pieces(self, start: int, end: int) -> Iterator[bytes | Section]:
         left = end - start
         if not left:
             return
         with self._opened(start) as pieces:
             for piece in pieces:
                 self._repository.patience.look()
-                part = piece[:left]
+                part = piece.first(left) if isinstance(piece, Section) else piece[:left]
                 self._sent += len(part)
                 left -= len(part)
                 yield part
