@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-WIDTH = 4
+WIDTH = 8
 _FAREWELL_S = 2.0
 
 

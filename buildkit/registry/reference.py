@@ -73,11 +73,16 @@ def parse(text: str) -> Reference:
         raise _wrong(text, "both a tag and a digest", "leave one of them away")
     if len(name) > _LONGEST_NAME or _NAME.fullmatch(name) is None:
         raise _wrong(text, f"{name!r} is not a repository", _FORM)
-    if colon and _TAG.fullmatch(tag) is None:
+    if colon and not is_tag(tag):
         raise _wrong(text, f"{tag!r} is not a tag", _FORM)
     if at and not digests.is_digest(digest):
         raise _wrong(text, f"{digest!r} is not a SHA-256 digest", _FORM)
     return Reference(host=host, repository=name, tag=tag, digest=digest)
+
+
+def is_tag(text: str) -> bool:
+    """Whether a registry can have such a tag."""
+    return _TAG.fullmatch(text) is not None
 
 
 def _looks_like_host(text: str) -> bool:

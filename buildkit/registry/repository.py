@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from buildkit import canonical, digests, media
@@ -18,18 +19,19 @@ from buildkit.store.blobs import DOCUMENT_LIMIT
 from buildkit.store.documents import DOCUMENT_TYPES, descriptor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from buildkit.registry.reference import Reference
     from buildkit.registry.tokens import Authorizer
 
 T = TypeVar("T")
 
+LIES = "do not trust this registry; fetch from another one"
+
 _ACCEPT = ", ".join(sorted(DOCUMENT_TYPES))
-_MOST_PAGES = 1000
+_MOST_PAGES = 10_000
 _MOST_TOKENS = 3
 _NEXT = re.compile(r'<([^<>]*)>\s*;\s*rel="?next"?')
-_LIES = "do not trust this registry; fetch from another one"
 _SAID = 300
 
 
@@ -124,7 +126,7 @@ class Repository:
         answer = self.head("blobs", blob.digest)
         if answer is not None and answer.length not in (None, blob.size):
             msg = f"{self}: has {blob.digest} in {answer.length} bytes, not {blob.size}"
-            raise DigestError(msg, _LIES)
+            raise DigestError(msg, LIES)
         return answer is not None
 
     def points_to(self, pointer: str) -> str:
@@ -177,11 +179,11 @@ class Repository:
                 expected.append(wanted.digest)
                 if len(data) != wanted.size:
                     msg = f"{place(url)}: {len(data)} bytes where {wanted.size} were promised"
-                    raise DigestError(msg, _LIES)
+                    raise DigestError(msg, LIES)
             for each in expected:
                 if each != digest:
                     msg = f"{place(url)}: expected {each}, found {digest}"
-                    raise DigestError(msg, _LIES)
+                    raise DigestError(msg, LIES)
             return Descriptor(media_type=kind, digest=digest, size=len(data)), data
 
         return self.persist(attempt)
@@ -216,7 +218,7 @@ class Repository:
             given = answer.headers.get("Docker-Content-Digest", digest)
             if given != digest:
                 msg = f"{self}: took manifest {digest} for {given[:80]}"
-                raise DigestError(msg, _LIES)
+                raise DigestError(msg, LIES)
             return "OCI-Subject" in answer.headers
 
     @contextmanager
@@ -239,11 +241,11 @@ class Repository:
                 given = answer.headers.get("Content-Range", "")
                 if not given.replace(" ", "").lower().startswith(f"bytes{offset}-"):
                     msg = f"{self}: {blob.digest} from byte {offset} on, but it gave {given[:80]!r}"
-                    raise DigestError(msg, _LIES)
+                    raise DigestError(msg, LIES)
             promised = blob.size - offset + skip
             if answer.length not in (None, promised):
                 msg = f"{self}: {blob.digest} in {answer.length} bytes where {promised} are left"
-                raise DigestError(msg, _LIES)
+                raise DigestError(msg, LIES)
             yield self._exact(answer, blob, skip, blob.size - offset)
 
     def referrers(self, digest: str) -> tuple[dict[str, Any], ...]:
@@ -253,7 +255,9 @@ class Repository:
             RegistryError: no list, or it cannot be had.
         """
         if self._has_referrers is not False:
-            found = self._listed(digest)
+            url, headers = self.url("referrers", digest), {"Accept": media.INDEX}
+            first = Request(method="GET", url=url, headers=headers)
+            found = self.paged(first, "referrers", self._listed)
             if found is not None:
                 self._has_referrers = True
                 return found
@@ -274,6 +278,46 @@ class Repository:
         tag = fallback_tag(digest)
         found = self.find(tag)
         return () if found is None else self._entries(found[1], f"{self}:{tag}")
+
+    def paged(
+        self, first: Request, what: str, read: Callable[[Answer], Sequence[T] | None]
+    ) -> tuple[T, ...] | None:
+        """A list in pages, of which each names the next (distribution-spec, "Listing Tags").
+
+        Args:
+            first: asks for the first page.
+            what: the list is of, for messages.
+            read: gives what a page lists; nothing when there is no such list.
+
+        Raises:
+            RegistryError: it ends in the middle, nowhere, or at another host; and as `read`.
+        """
+        asking = first
+        found: list[T] = []
+
+        def attempt() -> tuple[Sequence[T] | None, str]:
+            with self.send(asking) as answer:
+                link = _NEXT.search(answer.headers.get("Link", "")[:4096])
+                return read(answer), link[1] if link else ""
+
+        for _ in range(_MOST_PAGES):
+            page, link = self.persist(attempt)
+            if page is None:
+                if found:
+                    msg = f"{place(asking.url)}: the next page of the list is not there"
+                    raise RegistryError(msg, LIES)
+                return None
+            found += page
+            if not link:
+                return tuple(found)
+            before, asking = asking, replace(asking, url=joined(asking.url, link))
+            if asking == before:
+                break
+            if origin(asking.url) != origin(self.base):
+                msg = f"{self}: the list of {what} goes on at another host"
+                raise RegistryError(msg, LIES)
+        msg = f"{self}: the list of {what} has no end"
+        raise RegistryError(msg, LIES)
 
     def refuse(self, answer: Answer, what: str) -> NoReturn:
         """Say what the registry said in place of what was asked for.
@@ -302,53 +346,27 @@ class Repository:
             rest = piece[dropped:]
             if len(rest) > left:
                 msg = f"{self}: {blob.digest} goes on after its {blob.size} bytes"
-                raise DigestError(msg, _LIES)
+                raise DigestError(msg, LIES)
             left -= len(rest)
             if rest:
                 yield rest
         if left and answer.says_end:
             msg = f"{self}: {blob.digest} ends after {blob.size - left} of {blob.size} bytes"
-            raise DigestError(msg, _LIES)
+            raise DigestError(msg, LIES)
         if left:
             msg = f"{self}: {blob.digest}: cut after {blob.size - left} of {blob.size} bytes"
             raise Again(msg)
 
-    def _listed(self, digest: str) -> tuple[dict[str, Any], ...] | None:
-        url = self.url("referrers", digest)
-        found: list[dict[str, Any]] = []
-        for _ in range(_MOST_PAGES):
-            page = self.persist(lambda url=url: self._page(url))  # type: ignore[misc]
-            if page is None:
-                if found:
-                    msg = f"{place(url)}: the next page of the list is not there"
-                    raise RegistryError(msg, _LIES)
-                return None
-            more, link = page
-            found += more
-            if not link:
-                return tuple(found)
-            before, url = url, joined(url, link)
-            if url == before:
-                break
-            if origin(url) != origin(self.base):
-                msg = f"{self}: the list of referrers goes on at another host"
-                raise RegistryError(msg, _LIES)
-        msg = f"{self}: the list of referrers has no end"
-        raise RegistryError(msg, _LIES)
-
-    def _page(self, url: str) -> tuple[tuple[dict[str, Any], ...], str] | None:
-        with self.send(Request(method="GET", url=url, headers={"Accept": media.INDEX})) as answer:
-            # 404 says that there is no such API; older registries know no better answers.
-            if answer.status in (400, 404, 405, 501):
-                return None
-            if answer.status != 200:
-                self.refuse(answer, "referrers")
-            kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-            if kind != media.INDEX:
-                return None
-            link = _NEXT.search(answer.headers.get("Link", "")[:4096])
-            data = answer.document(DOCUMENT_LIMIT)
-        return self._entries(data, place(url)), link[1] if link else ""
+    def _listed(self, answer: Answer) -> tuple[dict[str, Any], ...] | None:
+        # 404 says that there is no such API; older registries know no better answers.
+        if answer.status in (400, 404, 405, 501):
+            return None
+        if answer.status != 200:
+            self.refuse(answer, "referrers")
+        kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind != media.INDEX:
+            return None
+        return self._entries(answer.document(DOCUMENT_LIMIT), place(answer.url))
 
     def _entries(self, data: bytes, where: str) -> tuple[dict[str, Any], ...]:
         try:
@@ -358,7 +376,7 @@ class Repository:
                 descriptor(entry, f"manifests[{at}]")
         except (ValueError, KeyError, TypeError, StoreError) as error:
             msg = f"{where}: not a list of referrers: {str(error)[:100]}"
-            raise RegistryError(msg, _LIES) from error
+            raise RegistryError(msg, LIES) from error
         return tuple(listed)
 
 
