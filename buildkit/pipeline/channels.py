@@ -138,7 +138,8 @@ class InStore:
         """
         tag = f"{self.place}:{channel}"
         with self._store.lease():
-            head, _ = _keep(self._store, seen.journal, record)
+            layer = self._store.put_bytes(record, bundles.MEDIA_TYPE)
+            head, _ = _keep(self._store, _coming(seen, layer, image).settled(image.digest))
             return self._store.swap(
                 [(head, f"{tag}{SUFFIX}"), (_plain(image), tag)],
                 {tag: seen.pointed, f"{tag}{SUFFIX}": seen.head},
@@ -240,16 +241,18 @@ class InRegistry:
         return InStore(self._store, self.place).read(channel)
 
     def record(self, each: Descriptor) -> bytes:
-        """See `Home.record`; it is asked for once.
+        """See `Home.record`; the store keeps it, so that it is asked for once.
 
         Raises:
             DigestError: the registry gave other bytes, or the store's are corrupt.
             RegistryError: it does not give them.
-            StoreError: the store cannot be read.
+            StoreError: the store cannot be read or written.
         """
-        if self._store.size(each.digest) == each.size:
+        if self._has(each):
             return self._store.read(each.digest, limit=each.size)
-        return FromRepository(self._repository).record(each)
+        data = FromRepository(self._repository).record(each)
+        self._store.put_bytes(data, each.media_type)
+        return data
 
     def move(self, channel: str, seen: State, image: Descriptor, record: bytes) -> bool:
         """See `Home.move`.
@@ -261,11 +264,21 @@ class InRegistry:
         repository = self._repository
         with self._store.lease():
             for each in seen.journal.records:
-                self._store.put_bytes(self.record(each), each.media_type)
-            head, layer = _keep(self._store, seen.journal, record)
+                # A collection may have come since it was read.
+                if not self._has(each):
+                    self.record(each)
+            layer = self._store.put_bytes(record, bundles.MEDIA_TYPE)
+            coming = _coming(seen, layer, image)
+            head, settled = _keep(self._store, coming.settled(image.digest))
             for blob, data in ((layer, record), (EMPTY, EMPTY_BLOB)):
                 upload.put(repository, blob, partial(_opened, data))
-            written = self._writes(channel, seen, image, layer)
+            # Ended in between, none of it lies.
+            written = [
+                (f"{channel}{SUFFIX}", coming.dump(), media.MANIFEST),
+                (f"{channel}{registries.MODEL}", *self._models(image)),
+                (channel, self._store.read(image.digest), image.media_type),
+                (f"{channel}{SUFFIX}", settled, media.MANIFEST),
+            ]
             with claim.held(
                 repository,
                 f"{channel}{registries.CLAIM}",
@@ -287,19 +300,8 @@ class InRegistry:
             self._store.tag_all([(each, f"{self.place}:{name}") for each, name in names])
         return True
 
-    def _writes(
-        self, channel: str, seen: State, image: Descriptor, layer: Descriptor
-    ) -> list[tuple[str, bytes, str]]:
-        """What a move writes: tags, manifests, media types. Ended in between, none of it lies."""
-        coming = Journal(
-            records=seen.journal.records, coming=Coming(record=layer, image=image.digest)
-        )
-        return [
-            (f"{channel}{SUFFIX}", coming.dump(), media.MANIFEST),
-            (f"{channel}{registries.MODEL}", *self._models(image)),
-            (channel, self._store.read(image.digest), image.media_type),
-            (f"{channel}{SUFFIX}", coming.settled(image.digest).dump(), media.MANIFEST),
-        ]
+    def _has(self, each: Descriptor) -> bool:
+        return self._store.size(each.digest) == each.size
 
     def _models(self, image: Descriptor) -> tuple[bytes, str]:
         """Bytes and media type of the index of an image's models."""
@@ -307,13 +309,16 @@ class InRegistry:
         return self._store.read(named), self._store.resolve(named).media_type
 
 
-def _keep(store: Store, journal: Journal, record: bytes) -> tuple[Descriptor, Descriptor]:
-    """The journal with one more record, in the store: its manifest, and the record."""
-    layer = store.put_bytes(record, bundles.MEDIA_TYPE)
+def _coming(seen: State, record: Descriptor, image: Descriptor) -> Journal:
+    """The journal while a channel is on its way to an image."""
+    return Journal(records=seen.journal.records, coming=Coming(record=record, image=image.digest))
+
+
+def _keep(store: Store, journal: Journal) -> tuple[Descriptor, bytes]:
+    """A journal's manifest, which is in the store then, and its bytes."""
     store.put_bytes(EMPTY_BLOB, media.EMPTY)
-    records = (layer, *journal.records)[: journals.MOST]
-    data = Journal(records=records).dump()
-    return store.put_bytes(data, media.MANIFEST, artifact_type=media.CHANNEL), layer
+    data = journal.dump()
+    return store.put_bytes(data, media.MANIFEST, artifact_type=media.CHANNEL), data
 
 
 def _plain(image: Descriptor) -> Descriptor:

@@ -191,7 +191,7 @@ class _Move:
         if not report.holds:
             return Answer(report=report, promoted=None)
         if self.records and state.pointed == digest == self.records[0].said.image:
-            return Answer(report=report, promoted=self._at(self.records[0], moved=False))
+            return Answer(report=report, promoted=self._already(self.records[0]))
         said = Promotion(
             channel=asked.channel,
             place=asked.home.place,
@@ -211,22 +211,8 @@ class _Move:
         self._say(f"moving {self.where}")
         if not asked.home.move(asked.channel, state, image, bundle):
             return Answer(report=report, promoted=self._overtaken(digest))
-        return Answer(
-            report=report,
-            promoted=Promoted(
-                channel=asked.channel,
-                place=asked.home.place,
-                name=report.name,
-                digest=digest,
-                models=models,
-                previous=state.pointed,
-                number=said.number,
-                restores=restores,
-                record=digests.of_bytes(bundle),
-                signer=self._signer.name,
-                moved=True,
-            ),
-        )
+        promoted = self._at(said, digests.of_bytes(bundle), self._signer.name, moved=True)
+        return Answer(report=report, promoted=promoted)
 
     def _overtaken(self, digest: str) -> Promoted:
         """Somebody else was faster, which is no loss if they wanted the same.
@@ -237,7 +223,7 @@ class _Move:
         state = self._asked.home.read(self._asked.channel)
         records = self._opened(state)
         if records and state.pointed == records[0].said.image == digest and not self._asked.expect:
-            return self._at(records[0], moved=False)
+            return self._already(records[0])
         msg = f"{self.where} was moved meanwhile: it leads to {state.pointed or NOTHING} now"
         if records:
             newest = records[0]
@@ -295,8 +281,10 @@ class _Move:
             f"ask who may write there; if that is well: --expect {self._state.pointed or NOTHING}",
         )
 
-    def _at(self, newest: Record, *, moved: bool) -> Promoted:
-        said = newest.said
+    def _already(self, newest: Record) -> Promoted:
+        return self._at(newest.said, newest.bundle, newest.signer, moved=False)
+
+    def _at(self, said: Promotion, record: str, signer: str, *, moved: bool) -> Promoted:
         return Promoted(
             channel=said.channel,
             place=said.place,
@@ -306,8 +294,8 @@ class _Move:
             previous=self._state.pointed,
             number=said.number,
             restores=said.restores,
-            record=newest.bundle,
-            signer=newest.signer,
+            record=record,
+            signer=signer,
             moved=moved,
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from buildkit.registry import (
     parse,
     plan,
 )
+from buildkit.registry.reference import is_tag
 from buildkit.store import REF_NAME, Store
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from buildkit.records import Descriptor
     from buildkit.registry import Access, Counted, Event, Plan, Reference, Repository, Source
 
-_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 MODEL = "-model"
 CLAIM = ".claim"
 # That of `evidence.journal`, which takes long to load.
@@ -288,7 +287,7 @@ def _hanging(made: Plan) -> int:
 
 def _tag_of(ref: str, top: Descriptor) -> str:
     tag = ref.rpartition(":")[2]
-    return tag if top.annotations.get(REF_NAME) == ref and _TAG.fullmatch(tag) else ""
+    return tag if top.annotations.get(REF_NAME) == ref and is_tag(tag) else ""
 
 
 def _found(source: FromRepository, start: Reference) -> Descriptor:

@@ -416,6 +416,35 @@ def test_models_that_the_builds_record_does_not_name_travel_too(
     assert set(made.everything()) <= {*fake.manifests, *fake.blobs}
 
 
+def test_each_record_is_asked_for_once(built: Path, tmp_path: Path, fake: Fake) -> None:
+    mine = Promoter(built, address=fake.address).copied(tmp_path / "mine")
+    for ref in (ONE, TWO, THREE):
+        mine.moved(ref)
+    assert asked_for(fake, mine) == [0, 0, 0]
+    fresh = mine.copied(tmp_path / "fresh", empty=True)
+    fresh.roll_back()
+    assert asked_for(fake, fresh) == [0, 1, 1, 1]
+    fresh.roll_back()
+    assert asked_for(fake, fresh) == [0, 0, 1, 1, 1]
+
+
+def test_a_record_that_a_collection_took_is_brought_again(
+    built: Path, tmp_path: Path, fake: Fake
+) -> None:
+    mine = Promoter(built, address=fake.address).copied(tmp_path / "mine")
+    mine.moved(ONE)
+    mine.moved(TWO)
+    fresh = mine.copied(tmp_path / "fresh", empty=True)
+    fresh.roll_back(home=Between(fresh.home(), fresh.store.gc))
+    assert fresh.store.check() == ()
+    assert asked_for(fake, fresh) == [0, 2, 2]
+
+
+def asked_for(fake: Fake, who: Promoter) -> list[int]:
+    """How often each record's bytes went over the line, newest first."""
+    return [len(fake.asked("GET", f"/blobs/{each.bundle}")) for each in who.records()]
+
+
 # Who is second -----------------------------------------------------------------------------------
 
 
@@ -578,26 +607,14 @@ def check(fake: Fake, who: Promoter, number: int = 0) -> None:
     assert fake.tags["canary-model"] in fake.manifests
 
 
-@pytest.mark.parametrize("how", ["lost", "never"])
-def test_answers_and_requests_that_are_lost(how: str, built: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["lost", "never", "late"])
+def test_answers_and_requests_that_are_lost_or_late(how: str, built: Path, tmp_path: Path) -> None:
+    """Each is cut and tried again; the late one comes when all is over."""
     with moving(built, tmp_path) as (fake, who):
         at_first = dict(fake.tags)
         for at in range(REQUESTS):
             anew(fake, who, at_first)
-            mine = who.having(over=Trouble(at, how), patience=Clock().patience())
-            assert mine.moves(TWO)
-            check(fake, who, 2)
-            assert who.having(patience=Clock().patience()).moves(THREE)
-            check(fake, who, 3)
-
-
-def test_requests_that_come_late(built: Path, tmp_path: Path) -> None:
-    """Each is cut, tried again, and comes when all is over, or when the next one looks for it."""
-    with moving(built, tmp_path) as (fake, who):
-        at_first = dict(fake.tags)
-        for at in range(REQUESTS):
-            anew(fake, who, at_first)
-            trouble = Trouble(at, "late")
+            trouble = Trouble(at, how)
             assert who.having(over=trouble, patience=Clock().patience()).moves(TWO)
             if trouble.met.startswith("PUT"):
                 trouble.deliver()
