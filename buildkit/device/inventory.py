@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from buildkit import homes
 from buildkit.device import editing
 from buildkit.device.inventorykeys import DEVICE, HOST_KEY_EXAMPLE, SCHEMA_VERSION, root
 from buildkit.device.types import Device
 from buildkit.errors import InputError, RecipeError, StoreError
-from buildkit.recipe.file import newer, read, text_of
+from buildkit.recipe.file import opened, read
 from buildkit.recipe.forms import NAME
-from buildkit.recipe.notes import Notes, meant
-from buildkit.recipe.syntax import parse as parse_toml
+from buildkit.recipe.notes import meant
 from buildkit.recipe.table import Reader
 from buildkit.store.files import write_whole
 from buildkit.store.locks import hold
@@ -36,12 +36,10 @@ _ENROL = "python -m buildkit device enroll"
 
 
 def location(environ: Mapping[str, str] = os.environ) -> Path:
-    """The file: ``$EDGE_BUILDKIT_DEVICES``, else in the user's configuration (XDG)."""
+    """The file: ``$EDGE_BUILDKIT_DEVICES``, else in the user's configuration."""
     if named := environ.get(FILE_VARIABLE):
         return Path(named)
-    home = environ.get("XDG_CONFIG_HOME", "")
-    folder = Path(home) if home.startswith("/") else Path.home() / ".config"
-    return folder / "edge-buildkit" / FILE_NAME
+    return homes.home("config", environ) / FILE_NAME
 
 
 def load(file: Path) -> Mapping[str, Device]:
@@ -67,12 +65,7 @@ def parse(data: bytes, name: str) -> Mapping[str, Device]:
         RecipeError: it has mistakes: all of them.
         InputError: it is not text.
     """
-    text = text_of(data, name, remedy="save it as UTF-8")
-    document, problem = parse_toml(text)
-    remedy = "install a newer edge-buildkit"
-    if problem := problem or newer(document, text, SCHEMA_VERSION, remedy=remedy):
-        raise RecipeError(name, (problem,))
-    notes = Notes(text, document)
+    document, notes = opened(data, name, known=SCHEMA_VERSION)
     listed = document.get("devices")
     names = list(listed) if isinstance(listed, dict) else []
     for each in names:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from buildkit import digests
+from buildkit import digests, homes
 from buildkit.engine import launch
 from buildkit.errors import EngineError
 
@@ -106,9 +106,8 @@ def runtime_home() -> Path:
 
 
 def state_home() -> Path:
-    """Folder for build caches and logs (XDG base directory specification)."""
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
-    return Path(base) / "edge-buildkit/engines"
+    """Folder for build caches and logs; see `buildkit.homes`."""
+    return homes.home("state") / "engines"
 
 
 class Engine:

@@ -14,16 +14,15 @@ from buildkit.errors import PolicyError
 from buildkit.evidence.policykeys import POLICY, TABLES
 from buildkit.evidence.policytypes import SCHEMA_VERSION, Policy
 from buildkit.recipe.editor import table_schema
-from buildkit.recipe.file import newer, read, text_of
-from buildkit.recipe.notes import Notes
-from buildkit.recipe.syntax import parse as parse_toml
+from buildkit.recipe.file import opened, read
 from buildkit.recipe.table import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_NEWER = "install a newer edge-buildkit"
+    from buildkit.recipe.notes import Notes
+
 _RECORDS: Mapping[str, type] = {name: table.record for name, table in TABLES.items()}
 
 
@@ -50,11 +49,7 @@ def parse(data: bytes, name: str) -> Policy:
         PolicyError: it has mistakes: all of them.
         InputError: it is not text.
     """
-    text = text_of(data, name, remedy="save it as UTF-8")
-    document, problem = parse_toml(text)
-    if problem := problem or newer(document, text, SCHEMA_VERSION, remedy=_NEWER):
-        raise PolicyError(name, (problem,))
-    notes = Notes(text, document)
+    document, notes = opened(data, name, known=SCHEMA_VERSION, error=PolicyError)
     values = Reader(POLICY, notes).read(document)
     _check(values, notes)
     if problems := notes.problems():

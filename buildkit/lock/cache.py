@@ -11,24 +11,22 @@ import hashlib
 import os
 import stat
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from buildkit import digests
+from buildkit import digests, homes
 from buildkit import scratch as folders
 from buildkit.errors import DigestError, FetchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 _PIECE = 1 << 20
 
 
 def home(environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder of everything that can be fetched again (XDG base directory specification)."""
-    base = environ.get("XDG_CACHE_HOME", "")
-    root = Path(base) if base.startswith("/") else Path.home() / ".cache"
-    return root / "edge-buildkit"
+    """The folder of everything that can be fetched again; see `buildkit.homes`."""
+    return homes.home("cache", environ)
 
 
 def entry(cache: Path, sha256: str) -> Path:

@@ -1,16 +1,16 @@
-"""A TOML file that a person wrote (``recipe.toml``, ``policy.toml``), as far as both are alike."""
+"""TOML files that a person wrote, as far as recipe, policy and devices are alike."""
 
 from __future__ import annotations
 
 import stat
 from typing import TYPE_CHECKING, Any
 
-from buildkit.errors import InputError, Problem
+from buildkit.errors import InputError, Problem, RecipeError
 from buildkit.recipe.locate import locate
-from buildkit.recipe.notes import shown
+from buildkit.recipe.notes import Notes, shown
+from buildkit.recipe.syntax import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 _LARGEST = 256 * 1024
@@ -21,7 +21,7 @@ def read(file: Path, kind: str, *, missing: str, folder: str = "") -> bytes:
 
     Args:
         file: as the user named it.
-        kind: ``recipe`` or ``policy``, for messages.
+        kind: ``recipe``, ``policy`` or ``devices``, for messages.
         missing: remedy when it is not there.
         folder: remedy when it is a folder; one like any other that is no file when empty.
 
@@ -51,27 +51,44 @@ def read(file: Path, kind: str, *, missing: str, folder: str = "") -> bytes:
         raise InputError(msg, "correct the path") from error
 
 
-def text_of(data: bytes, name: object, *, remedy: str) -> str:
-    """The file's text.
+def opened(
+    data: bytes,
+    name: str,
+    *,
+    known: int,
+    text: str = "save it as UTF-8",
+    newer: str = "install a newer edge-buildkit",
+    error: type[RecipeError] = RecipeError,
+) -> tuple[dict[str, Any], Notes]:
+    """The document in the file's bytes, and what takes the mistakes in it.
+
+    Args:
+        data: what the file holds; anything at all.
+        name: of the file, for messages.
+        known: the newest version of its schema here; other keys of a newer one would only give
+            false mistakes.
+        text: remedy when it is no text.
+        newer: remedy when its schema is newer.
+        error: raised then, and when it is not TOML.
 
     Raises:
         InputError: it is not UTF-8.
+        RecipeError: as `error`.
     """
     try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        msg = f"{name} is not UTF-8 text, from byte {error.start} on"
-        raise InputError(msg, remedy) from error
-
-
-def newer(document: Mapping[str, Any], text: str, known: int, *, remedy: str) -> Problem | None:
-    """Whether the file has a newer form, whose other keys would only give false mistakes."""
+        said = data.decode()
+    except UnicodeDecodeError as cause:
+        msg = f"{name} is not UTF-8 text, from byte {cause.start} on"
+        raise InputError(msg, text) from cause
+    document, problem = parse(said)
     version = document.get("schema")
-    if not isinstance(version, int) or version <= known:
-        return None
-    return Problem(
-        path="schema",
-        line=locate(text).of(("schema",)),
-        message=f"schema {shown(version)} is newer than {known}, the newest known here",
-        remedy=remedy,
-    )
+    if isinstance(version, int) and version > known:
+        problem = Problem(
+            path="schema",
+            line=locate(said).of(("schema",)),
+            message=f"schema {shown(version)} is newer than {known}, the newest known here",
+            remedy=newer,
+        )
+    if problem is not None:
+        raise error(name, (problem,))
+    return document, Notes(said, document)

@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from buildkit import canonical, digests
 from buildkit.errors import RecipeError
-from buildkit.recipe.file import newer, read, text_of
+from buildkit.recipe.file import opened, read
 from buildkit.recipe.keys import RECIPE, SCHEMA_VERSION, SOURCES
-from buildkit.recipe.notes import Notes
 from buildkit.recipe.rules import RULES, check_files
-from buildkit.recipe.syntax import parse
 from buildkit.recipe.table import Reader, settled
 from buildkit.recipe.targets import TARGETS
 from buildkit.recipe.types import (
@@ -55,13 +53,15 @@ def load(file: Path) -> Recipe:
         missing="correct the path, or write a first recipe with `python -m buildkit init`",
         folder=f"name the file: {file / 'recipe.toml'}",
     )
-    text = text_of(data, file, remedy="save it as UTF-8, or name a recipe.toml")
-    document, problem = parse(text)
-    if problem := problem or newer(document, text, SCHEMA_VERSION, remedy=_NEWER):
-        raise RecipeError(str(file), (problem,))
+    document, notes = opened(
+        data,
+        str(file),
+        known=SCHEMA_VERSION,
+        text="save it as UTF-8, or name a recipe.toml",
+        newer=_NEWER,
+    )
     # The folder is the real one; the file keeps its name, which the lock's name follows.
     folder = file.absolute().parent.resolve()
-    notes = Notes(text, document)
     values = Reader(RECIPE, notes).read(document)
     for rule in RULES:
         rule(values, notes)
@@ -82,11 +82,13 @@ def limits_of(data: bytes, name: str) -> SmokeSpec:
         RecipeError: it has mistakes, or is from a newer version: all of them.
         InputError: it is not text.
     """
-    text = text_of(data, name, remedy="name the recipe's own file instead")
-    document, problem = parse(text)
-    if problem := problem or newer(document, text, SCHEMA_VERSION, remedy=_NEWER):
-        raise RecipeError(name, (problem,))
-    notes = Notes(text, document)
+    document, notes = opened(
+        data,
+        name,
+        known=SCHEMA_VERSION,
+        text="name the recipe's own file instead",
+        newer=_NEWER,
+    )
     values = Reader(RECIPE, notes).read(document)
     if problems := notes.problems():
         raise RecipeError(name, problems)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from buildkit import canonical
+from buildkit import canonical, homes
 from buildkit.errors import DeviceError, InputError, ToolError
 from buildkit.lock import cache
 from buildkit.standin import faults, keys
@@ -33,10 +33,8 @@ _RECORD = "board.json"
 
 
 def state_home(environ: Mapping[str, str] = os.environ) -> Path:
-    """Folder of all stand-ins (XDG base directory specification)."""
-    base = environ.get("XDG_STATE_HOME", "")
-    root = Path(base) if base.startswith("/") else Path.home() / ".local/state"
-    return root / "edge-buildkit/standins"
+    """Folder of all stand-ins; see `buildkit.homes`."""
+    return homes.home("state", environ) / "standins"
 
 
 class Standin:

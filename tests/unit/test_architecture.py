@@ -26,7 +26,7 @@ PACKAGE = ROOT / "buildkit"
 FLOORS = (
     (
         *("errors", "digests", "canonical", "media", "records", "run", "conversation", "scratch"),
-        *("tools", "assets", "markup"),
+        *("tools", "assets", "markup", "homes"),
     ),
     ("recipe", "lock", "store"),
     ("evidence",),

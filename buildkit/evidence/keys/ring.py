@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
-from buildkit import canonical
+from buildkit import canonical, homes
 from buildkit.errors import InputError, SignerError
 from buildkit.evidence.keys.public import ALGORITHMS, PublicKey, State, fingerprint, pem_body
 
@@ -34,22 +34,14 @@ _RESTORE = "restore the folder from a backup, or move it away to begin with new 
 def location(environ: Mapping[str, str] = os.environ) -> Path:
     """The user's folder of keys.
 
-    ``$EDGE_BUILDKIT_KEYS``, else ``edge-buildkit/keys`` below ``$XDG_CONFIG_HOME`` or
-    ``~/.config`` (XDG Base Directory Specification, which ignores relative paths).
+    ``$EDGE_BUILDKIT_KEYS``, else in the user's configuration: `buildkit.homes`.
 
     Raises:
-        SignerError: this user has no home, and no variable names another folder.
+        MachineError: this user has no home, and no variable names another folder.
     """
     if named := environ.get(FOLDER_VARIABLE):
         return Path(named).absolute()
-    base = Path(environ.get("XDG_CONFIG_HOME") or "")
-    if not base.is_absolute():
-        try:
-            base = Path(environ.get("HOME") or Path.home()) / ".config"
-        except RuntimeError as error:
-            msg = "this user has no home folder for keys"
-            raise SignerError(msg, f"set {FOLDER_VARIABLE} to a folder of its own") from error
-    return base / "edge-buildkit/keys"
+    return homes.home("config", environ) / "keys"
 
 
 def checked_name(name: str) -> str:
