@@ -24,8 +24,9 @@ do not fit, are named and do not count; nor do runs on no device (`smoke --local
 asked for by --device local.
 
 The rules are those of the recipe that the image was built from; --recipe takes what a recipe says
-now. There is no --baseline: slower and larger can be told only of runs that took turns on one
-board, which is what `smoke --baseline` is for.
+now. Where the store does not know its recipe, those of its target alone count, and the answer says
+so. There is no --baseline: slower and larger can be told only of runs that took turns on one board,
+which is what `smoke --baseline` is for.
 
 examples:
   python -m buildkit gate digits:1.0.0
@@ -87,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
         shelf=_shelf(found.store, options) if options.sign else None,
     )
     return trials.show(
-        found.ref,
+        found,
         judged.trials,
         page=options.html,
         as_json=options.json,

@@ -106,7 +106,7 @@ def run(options: argparse.Namespace) -> int:
         ring = KeyRing.load(location())
         boards = devices.chosen(file, options.device)
         done = smoke.smoke(asked, boards, ring=ring, signer=who, progress=progress)
-    return trials.show(found.ref, done, page=options.html, as_json=options.json)
+    return trials.show(found, done, page=options.html, as_json=options.json)
 
 
 def _registry(options: argparse.Namespace) -> Registry | None:

@@ -13,35 +13,40 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from buildkit.gate import Verdict
+    from buildkit.pipeline.limits import Named
     from buildkit.pipeline.trials import Trial
 
 _STATUS = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.INCONCLUSIVE: 2}
+_NO_RECIPE = "its target's alone: this store does not know its recipe; name a recipe.toml"
 
 
 def show(
-    ref: str,
+    named: Named,
     trials: Sequence[Trial],
     *,
     page: Path | None,
     as_json: bool,
     passed_over: Sequence[str] = (),
 ) -> int:
-    """Print them, and why test results were passed over; the exit status."""
+    """Print them, whose rules they rest on, and what was passed over; the exit status."""
     from buildkit.pipeline import trials as made  # noqa: PLC0415 - `--help` must not wait for it
 
-    outcome = made.outcome(trials)
+    ref, outcome = named.ref, made.outcome(trials)
     pages = made.pages(ref, trials, page) if page is not None else ()
     if as_json:
         render.document(
             {
                 "ref": ref,
                 "outcome": str(outcome),
+                "rules_from": named.rules_from,
                 "trials": [_plain(trial) for trial in trials],
                 "pages": [str(each) for each in pages],
                 "passed_over": list(passed_over),
             }
         )
         return _STATUS[outcome]
+    if named.rules_from == "target":
+        print(render.plain(f"rules      {_NO_RECIPE}"))
     for trial in trials:
         _show(trial)
     for why in passed_over:

@@ -7,7 +7,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from buildkit.device.delivery import Registry
 from buildkit.errors import InputError, StoreError
@@ -33,12 +33,15 @@ class Named:
         store: where it is.
         ref: its name or digest.
         limits: of its recipe.
+        rules_from: ``recipe``, or ``target``: no recipe is known, so there are no limits, and what
+            every device of its kind is asked for is all.
         recipe: file of the recipe, when that was named.
     """
 
     store: Store
     ref: str
     limits: SmokeSpec
+    rules_from: Literal["recipe", "target"] = "recipe"
     recipe: Path | None = None
 
 
@@ -72,10 +75,15 @@ def find(
             raise StoreError(msg, f"build it first: python -m buildkit build {what}") from error
     else:
         shelf = Store.open(store) if store is not None else Store.open(nearest(Path.cwd()))
-        limits = SmokeSpec() if rules is not None else _recorded(shelf, what)
-        named = Named(store=shelf, ref=what, limits=limits)
+        limits = None if rules is not None else _recorded(shelf, what)
+        named = Named(
+            store=shelf,
+            ref=what,
+            limits=limits or SmokeSpec(),
+            rules_from="target" if limits is None else "recipe",
+        )
     if rules is not None:
-        named = dataclasses.replace(named, limits=load(rules).smoke)
+        named = dataclasses.replace(named, limits=load(rules).smoke, rules_from="recipe")
     if profile is None:
         return named
     return dataclasses.replace(named, limits=_with_profile(named.limits, profile))
@@ -111,13 +119,13 @@ def registry(text: str, ca: Path | None, environ: Mapping[str, str] = os.environ
     )
 
 
-def _recorded(store: Store, ref: str) -> SmokeSpec:
-    """Of the recipe that the image was built from; none where no build in this store made it."""
+def _recorded(store: Store, ref: str) -> SmokeSpec | None:
+    """Of the recipe that the image was built from; nothing where no build here made it."""
     try:
         build = builds.find(store, store.resolve(ref).digest)
     except StoreError:
         # It is there, which `candidate` checks; only nobody knows its recipe.
-        return SmokeSpec()
+        return None
     listed: dict[str, Any] = dict(build.sources["files"][build.sources["recipe"]])
     return limits_of(store.read(listed["digest"]), f"the recipe of {ref}")
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "recipe"))
+
+from recipe_project import BASE, Project
 from trial_world import DAY, NOW, REF, World, build, key_id, local, publish, signed_by
 
-from buildkit import cli
+from buildkit import cli, media
 from buildkit.errors import InputError
 from buildkit.evidence import bundle, kinds, referrers, smoke, statement
 from buildkit.gate import Outcome
@@ -17,9 +23,11 @@ from buildkit.pipeline import gates, trials
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 LONG_AGO = 1_700_000_000
+RULES = "rules      its target's alone: this store does not know its recipe; name a recipe.toml\n"
+# The report of `trial_world` has 5 ms, on one thread.
+STRICT = f"{BASE}\n[smoke]\nthreads = 1\nmax_p95_ms = 1\n"
 
 
 @pytest.fixture
@@ -277,7 +285,11 @@ def gate(
 def test_the_command_says_what_counts_and_what_does_not(
     world: World, gate: Callable[..., tuple[int, str, str]]
 ) -> None:
-    assert gate()[:2] == (2, f"{REF}: INCONCLUSIVE: no test result about it counts\n")
+    status, out, _ = gate()
+    assert (status, out.splitlines()[1:]) == (
+        2,
+        [f"{REF}: INCONCLUSIVE: no test result about it counts"],
+    )
     world.saw(keys=("stranger",))
     status, out, _ = gate()
     assert status == 2
@@ -314,6 +326,43 @@ def test_a_local_run_is_marked_by_the_command(
     (trial,) = json.loads(out)["trials"]
     assert trial["local"] is True
     assert trial["marks"] == ["local: ran in this machine's engine, on no device"]
+
+
+def test_the_command_says_whose_rules_count(
+    world: World, tmp_path: Path, gate: Callable[..., tuple[int, str, str]]
+) -> None:
+    world.saw(ended=LONG_AGO)
+    out = gate()[1]
+    assert out.startswith(RULES)
+    assert "FAIL" not in out
+    assert json.loads(gate("--json")[1])["rules_from"] == "target"
+    recipe = Project(tmp_path / "project").recipe(STRICT)
+    status, out, _ = gate("--recipe", str(recipe))
+    assert status == 1
+    assert "FAIL: p95" in out
+    assert "rules  " not in out
+    assert json.loads(gate("--recipe", str(recipe), "--json")[1])["rules_from"] == "recipe"
+
+
+def test_the_recipe_of_the_build_counts(
+    world: World, gate: Callable[..., tuple[int, str, str]]
+) -> None:
+    world.saw(ended=LONG_AGO)
+    store, image = world.store, world.store.resolve(REF)
+    models = store.resolve(REF.replace(":", "-model:")).digest
+    result = {"image": {"digest": image.digest, "platforms": []}, "models": []}
+    recipe = store.put_bytes(STRICT.encode(), "application/toml")
+    sources = {"recipe": "recipe.toml", "files": {"recipe.toml": {"digest": recipe.digest}}}
+    record = [
+        store.put_json({**result, "model_index": models}, media.BUILD),
+        store.put_bytes(b"", media.BUILD_LOCK),
+        store.put_json(sources, media.BUILD_SOURCES),
+    ]
+    store.attach(image, media.BUILD, record)
+    status, out, _ = gate("--json")
+    document = json.loads(out)
+    assert (status, document["rules_from"]) == (1, "recipe")
+    assert [each["rule"] for each in document["trials"][0]["findings"]] == ["p95"]
 
 
 @pytest.mark.parametrize("days", ["0", "x", "-1", "1.5", "40000", "9" * 5000])
