@@ -190,6 +190,16 @@ def test_pull_requests_get_no_secret_and_no_identity() -> None:
         assert not {"pull_request_target", "workflow_run"} & set(load(other)["on"])
 
 
+def test_what_a_browser_showed_is_kept_for_the_reviewers_eye() -> None:
+    job = load(FORGE / "workflows/pull-request.yml")["jobs"]["check"]["steps"]
+    look, keep = job[-2:]
+    assert "tests/integration/test_audit_report.py" in look["run"]
+    assert keep["uses"].startswith("actions/upload-artifact@")
+    assert keep["if"] == "always()"
+    assert keep["with"]["path"] == look["env"]["EDGE_BUILDKIT_SCREENSHOTS"]
+    assert int(keep["with"]["retention-days"]) <= 7
+
+
 JOB = """\
 on: {event}
 permissions: {permissions}
