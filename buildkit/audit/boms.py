@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sql
 
 from buildkit.audit import schema
-from buildkit.audit.rows import chunks
+from buildkit.audit.schema import chunks
 from buildkit.evidence import kinds
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _described(rows: Rows, kind: str, artifacts: set[int]) -> set[int]:
     at = schema.STATEMENT.c
     return {
         number
-        for chunk in chunks(sorted(artifacts))
+        for chunk in chunks(artifacts)
         for (number,) in rows.connection.execute(
             sql.select(schema.ABOUT.c.artifact)
             .join(schema.STATEMENT, at.id == schema.ABOUT.c.statement)
@@ -77,7 +77,7 @@ def _drop_spdx(rows: Rows, artifacts: set[int]) -> None:
     at = schema.STATEMENT.c
     spdx = sql.select(at.id).where(at.kind == kinds.SPDX.name, at.reason == "")
     packages: set[int] = set()
-    for chunk in chunks(sorted(artifacts)):
+    for chunk in chunks(artifacts):
         which = (
             schema.HOLDS.c.artifact.in_(chunk),
             schema.HOLDS.c.statement.in_(spdx),
@@ -93,7 +93,7 @@ def silent(rows: Rows, artifacts: set[int]) -> set[int]:
     bare = artifacts - _described(rows, kinds.CYCLONEDX.name, artifacts)
     at = schema.STATEMENT.c
     found: set[int] = set()
-    for chunk in chunks(sorted(bare)):
+    for chunk in chunks(bare):
         holds = sql.select(schema.HOLDS.c.statement).where(
             schema.HOLDS.c.statement == at.id,
             schema.HOLDS.c.artifact == schema.ABOUT.c.artifact,

@@ -8,13 +8,14 @@ import sqlalchemy as sql
 
 from buildkit.audit import schema
 from buildkit.audit.boms import keep
-from buildkit.audit.rows import Rows, chunks, collision
+from buildkit.audit.rows import OfSource, collision
 from buildkit.audit.runs import settle
+from buildkit.audit.schema import chunks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Table
 
     from buildkit.audit.facts import Facts, Row
     from buildkit.audit.rows import Batch
@@ -23,18 +24,8 @@ if TYPE_CHECKING:
 STUB = {"role": "", "name": "", "version": "", "variant": "", "lock": "", "size": 0}
 
 
-class Writer:
-    """Adds rows of one source.
-
-    Args:
-        connection: of `database.Index.write`.
-        source: number of the source.
-    """
-
-    def __init__(self, connection: Connection, source: int) -> None:
-        self._connection = connection
-        self._rows = Rows(connection)
-        self._source = source
+class Writer(OfSource):
+    """Adds rows of one source."""
 
     def add(self, batch: Batch) -> tuple[int, int]:
         """Write what is not there yet.
@@ -90,7 +81,7 @@ class Writer:
         at = schema.ARTIFACT.c
         known = {
             row.id: row
-            for chunk in chunks(sorted(numbers))
+            for chunk in chunks(numbers)
             for row in self._connection.execute(
                 sql.select(at.id, at.digest, at.role).where(at.id.in_(chunk))
             )

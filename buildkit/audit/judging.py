@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from buildkit.audit import judge, listing, read
+from buildkit.audit import judge, listing, read, workers
 from buildkit.audit.rows import Batch
 from buildkit.errors import EvidenceError
 from buildkit.evidence import journal as journals
 from buildkit.evidence.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from buildkit.audit.judge import Opened, Trust
     from buildkit.audit.listing import Channel, Listing
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from buildkit.records import Descriptor
 
 # Many bundles hang on several manifests one after the other; the rest need not be remembered.
-_REMEMBERED = 16
+_REMEMBERED = 4
+# Manifests that are judged together, and from how many on copies of this process are worth it.
+_PIECE = 250
+_MANY = 2000
 
 
 class Judging:
@@ -29,11 +32,13 @@ class Judging:
     Args:
         source: where from.
         trust: whose word counts.
+        processes: that judge what hangs on artifacts; 0 for as many as are of use.
     """
 
-    def __init__(self, source: Source, trust: Trust) -> None:
+    def __init__(self, source: Source, trust: Trust, processes: int = 0) -> None:
         self._source = source
         self._trust = trust
+        self._processes = processes
         self._opened: dict[str, Opened] = {}
         self.documents = listing.Reader(source)
 
@@ -68,24 +73,37 @@ class Judging:
 
     def statements(
         self, there: Listing, wanted: set[tuple[int, str]], size: int
-    ) -> Iterator[Batch]:
+    ) -> Generator[Batch]:
         """What hangs on artifacts, judged, in batches of `size`; as `first`."""
         made = Batch()
-        for referrer in there.referrers:
-            self._referrer(referrer, there, made, wanted)
+        for piece in self._pieces(there, min(size, _PIECE)):
+            made.take(piece)
             if len(made.carried) >= size:
+                wanted |= {(number, manifest) for number, manifest, _ in made.carried}
                 yield made
                 made = Batch()
         if made.carried:
+            wanted |= {(number, manifest) for number, manifest, _ in made.carried}
             yield made
 
-    def _referrer(
-        self,
-        descriptor: Descriptor,
-        there: Listing,
-        made: Batch,
-        wanted: set[tuple[int, str]],
-    ) -> None:
+    def _pieces(self, there: Listing, size: int) -> Iterator[Batch]:
+        """The same by so many manifests; where they are many, all processors share the work."""
+        found = there.referrers
+        count = -(-len(found) // size)
+
+        def judged(number: int) -> Batch:
+            made = Batch()
+            for referrer in found[number * size : (number + 1) * size]:
+                self._referrer(referrer, there, made)
+            return made
+
+        processes = self._processes
+        if not processes:
+            is_worth_it = self._source.is_files() and len(found) >= _MANY
+            processes = workers.possible() if is_worth_it else 1
+        return workers.spread(judged, count, processes)
+
+    def _referrer(self, descriptor: Descriptor, there: Listing, made: Batch) -> None:
         """One manifest that carries a bundle, judged."""
         opened: Opened | None = None
         bundle = ""
@@ -112,7 +130,6 @@ class Judging:
         number = made.state(row, signer, opened.facts if opened and error is None else None)
         on = made.name(subject or descriptor.digest)
         made.carried.add((number, descriptor.digest, on))
-        wanted.add((number, descriptor.digest))
 
     def _bundle(self, carrier: Document) -> tuple[Descriptor, bytes]:
         layer = read.layer(carrier)

@@ -93,6 +93,7 @@ class Reader:
 
     def __init__(self, source: Source) -> None:
         self.source = source
+        self._forms = read.Forms()
         self._kept: dict[tuple[str, str, int], Document | EvidenceError] = {}
 
     def document(self, descriptor: Descriptor) -> Document:
@@ -106,7 +107,7 @@ class Reader:
         found = self._kept.get(key)
         if found is None:
             try:
-                found = read.read(self.source, descriptor)
+                found = self._forms.read(self.source, descriptor)
             except EvidenceError as error:
                 found = error
             if isinstance(found, EvidenceError) or found.what != "bundle":
@@ -171,7 +172,9 @@ class _Walk:
     def run(self) -> Listing:
         entries = self._reader.source.entries()
         pointed: dict[str, str] = {}
+        first: dict[str, Descriptor] = {}
         for each in entries:
+            first.setdefault(each.digest, each)
             name = each.annotations.get(REF_NAME, "")
             if name:
                 pointed[name] = each.digest
@@ -187,7 +190,7 @@ class _Walk:
             level = below
         found = self._found
         for name, digest in sorted(pointed.items()):
-            self._channel(name, digest, entries, pointed)
+            self._channel(name, first[digest], pointed)
         for digest in self._ours:
             number = facts.artifact(digest)
             names = {facts.clip(name) for name in self._names.get(digest, ())} or {""}
@@ -241,7 +244,7 @@ class _Walk:
     def _known_referrers(self) -> None:
         """Which of those that carry bundles need not be read again."""
         found, known = self._found, self._known
-        here = {facts.artifact(digest) for digest in found.digests}
+        here = {facts.artifact(digest) for digest in found.digests} if known.carried else set()
         for digest, each in self._referrers.items():
             rows = known.carried.get(digest, ())
             is_here = any(subject in here for _, subject in rows)
@@ -254,17 +257,10 @@ class _Walk:
         msg = f"manifest {each.digest}: media type {each.media_type!r}"
         self._found.broken.append((each, EvidenceError(Reason.MANIFEST, msg)))
 
-    def _channel(
-        self,
-        name: str,
-        digest: str,
-        entries: Sequence[Descriptor],
-        pointed: dict[str, str],
-    ) -> None:
+    def _channel(self, name: str, each: Descriptor, pointed: dict[str, str]) -> None:
         place, _, tag = name.rpartition(":")
         if not name.endswith(SUFFIX) or not place:
             return
-        each = next(each for each in entries if each.digest == digest)
         kind = each.artifact_type
         if kind not in (None, media.CHANNEL):
             return

@@ -8,11 +8,10 @@ import sqlalchemy as sql
 
 from buildkit.audit import boms, runs, schema
 from buildkit.audit.ingest import STUB
-from buildkit.audit.rows import Rows, chunks
+from buildkit.audit.rows import OfSource
+from buildkit.audit.schema import chunks
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from buildkit.audit.facts import Row
     from buildkit.audit.rows import Gone
 
@@ -35,18 +34,8 @@ _NAMES_ARTIFACT = (
 )
 
 
-class Remover:
-    """Deletes rows of one source.
-
-    Args:
-        connection: of `database.Index.write`.
-        source: number of the source.
-    """
-
-    def __init__(self, connection: Connection, source: int) -> None:
-        self._connection = connection
-        self._rows = Rows(connection)
-        self._source = source
+class Remover(OfSource):
+    """Deletes rows of one source."""
 
     def remove(self, gone: Gone) -> tuple[int, bool]:
         """Take away what the source no longer has, and what no other source has either.
@@ -66,7 +55,7 @@ class Remover:
         subjects = self._rows.column(
             schema.CARRIED.c.subject, schema.CARRIED.c.statement, statements
         )
-        for chunk in chunks(sorted(gone.carried)):
+        for chunk in chunks(gone.carried):
             at = schema.CARRIED.c
             connection.execute(
                 sql.delete(schema.CARRIED).where(
@@ -116,7 +105,7 @@ class Remover:
         )
         signers = self._rows.column(at.signer, at.id, statements)
         lost: dict[str, Row] = {}
-        for chunk in chunks(sorted(statements)):
+        for chunk in chunks(statements):
             query = (
                 sql.select(at.payload, schema.RUN)
                 .join(schema.STATEMENT, at.id == schema.RUN.c.statement)
@@ -145,7 +134,7 @@ class Remover:
             carried.statement == about.statement, carried.subject == about.artifact
         )
         records = sql.exists().where(schema.PROMOTION.c.statement == about.statement)
-        for chunk in chunks(sorted(statements)):
+        for chunk in chunks(statements):
             self._connection.execute(
                 sql.delete(schema.ABOUT).where(about.statement.in_(chunk), ~hangs, ~records)
             )
@@ -166,7 +155,7 @@ class Remover:
         gone = artifacts - left
         children = self._rows.column(schema.PART.c.child, schema.PART.c.parent, gone)
         self._rows.delete(schema.PART, schema.PART.c.parent, gone)
-        for chunk in chunks(sorted(gone)):
+        for chunk in chunks(gone):
             self._connection.execute(
                 sql.update(schema.ARTIFACT).where(at.id.in_(chunk)).values(**STUB)
             )
@@ -176,7 +165,7 @@ class Remover:
         """Remove artifacts that are in no source, and that nothing names."""
         at = schema.ARTIFACT.c
         needed = (schema.PRESENCE.c.artifact, *_NAMES_ARTIFACT)
-        for chunk in chunks(sorted(artifacts)):
+        for chunk in chunks(artifacts):
             self._connection.execute(
                 sql.delete(schema.ARTIFACT).where(
                     at.id.in_(chunk),

@@ -14,17 +14,16 @@ import sqlalchemy as sql
 from sqlalchemy.dialects import postgresql, sqlite
 
 from buildkit.audit import facts
+from buildkit.audit.schema import chunks
 from buildkit.errors import EvidenceError
 from buildkit.evidence.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy import Column, Connection, Table
 
     from buildkit.audit.facts import Facts, Row
-
-_CHUNK = 5000
 
 
 @dataclass(kw_only=True, slots=True)
@@ -40,7 +39,6 @@ class Batch:
         statements: by number; `said` has the facts of those that are true.
         said: by number of the statement.
         carried: (statement, manifest, subject).
-        payloads: of test results.
     """
 
     artifacts: dict[int, Row] = field(default_factory=dict)
@@ -69,6 +67,27 @@ class Batch:
             for digest in said.artifacts:
                 self.name(digest)
         return number
+
+    def take(self, other: Batch) -> None:
+        """Add what another batch has.
+
+        Raises:
+            EvidenceError: two texts share a number.
+        """
+        for mine, theirs in (
+            (self.artifacts, other.artifacts),
+            (self.stubs, other.stubs),
+            (self.signers, other.signers),
+            (self.statements, other.statements),
+        ):
+            rows: dict[int, Any] = mine
+            for number in theirs.keys() & rows.keys():
+                put(rows, number, theirs[number])
+            rows |= theirs
+        self.parts |= other.parts
+        self.presence |= other.presence
+        self.said |= other.said
+        self.carried |= other.carried
 
 
 @dataclass(kw_only=True, slots=True)
@@ -107,6 +126,20 @@ def _is_fault(row: Row) -> bool:
     return "@" in row.get("bundle", "")
 
 
+class OfSource:
+    """Rows of one source, in one transaction of a writer.
+
+    Args:
+        connection: of `database.Index.write`.
+        source: number of the source.
+    """
+
+    def __init__(self, connection: Connection, source: int) -> None:
+        self._connection = connection
+        self._rows = Rows(connection)
+        self._source = source
+
+
 class Rows:
     """The rows of an index, in one transaction of a writer.
 
@@ -121,7 +154,7 @@ class Rows:
     def named(self, table: Table, rows: dict[int, Row]) -> set[int]:
         """Insert rows that have a number of their own; the numbers of those that are new."""
         there: dict[int, Row] = {}
-        for chunk in chunks(sorted(rows)):
+        for chunk in chunks(rows):
             query = sql.select(table).where(table.c.id.in_(chunk))
             there |= {row["id"]: dict(row) for row in self.connection.execute(query).mappings()}
         for number, row in there.items():
@@ -159,7 +192,7 @@ class Rows:
 
     def orphans(self, table: Table, numbers: set[int], user: Column[Any]) -> None:
         """Delete rows with a number that no other table uses."""
-        for chunk in chunks(sorted(numbers)):
+        for chunk in chunks(numbers):
             self.connection.execute(
                 sql.delete(table).where(
                     table.c.id.in_(chunk), ~sql.exists().where(user == table.c.id)
@@ -170,7 +203,7 @@ class Rows:
         """The distinct values of a column in the rows with one of these keys."""
         return {
             value
-            for chunk in chunks(sorted(numbers))
+            for chunk in chunks(numbers)
             for (value,) in self.connection.execute(
                 sql.select(wanted).distinct().where(key.in_(chunk))
             )
@@ -179,11 +212,5 @@ class Rows:
 
     def delete(self, table: Table, key: Any, numbers: Iterable[int]) -> None:
         """Delete the rows with one of these keys."""
-        for chunk in chunks(sorted(numbers)):
+        for chunk in chunks(numbers):
             self.connection.execute(sql.delete(table).where(key.in_(chunk)))
-
-
-def chunks(values: Sequence[Any]) -> Iterator[list[Any]]:
-    """Pieces that are short enough for one question."""
-    for start in range(0, len(values), _CHUNK):
-        yield list(values[start : start + _CHUNK])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sql
 
 from buildkit.audit import schema
-from buildkit.audit.rows import chunks
+from buildkit.audit.schema import chunks
 from buildkit.evidence import kinds
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def settle(rows: Rows, contents: dict[str, Row]) -> None:
     at, who = schema.STATEMENT.c, schema.SIGNER.c
     signed: dict[str, list[tuple[bool, int, int | None]]] = {}
     there: dict[str, Row] = {}
-    for chunk in chunks(sorted(contents)):
+    for chunk in chunks(contents):
         for one, payload, signer, kind in rows.connection.execute(
             sql.select(at.id, at.payload, at.signer, who.kind)
             .join(schema.SIGNER, who.id == at.signer)

@@ -8,6 +8,7 @@ explains each column to people who write SQL of their own.
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
     BigInteger,
@@ -22,7 +23,15 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+Value = TypeVar("Value", bound=Any)
+
 VERSION = 1
+
+# SQLite takes 32,766 values in one statement.
+_AT_ONCE = 10_000
 
 METADATA = MetaData()
 
@@ -41,6 +50,13 @@ def number(*parts: str) -> int:
     """
     state = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass"))
     return int.from_bytes(state.digest()[:8], "big") >> 1
+
+
+def chunks(values: Iterable[Value]) -> Iterator[list[Value]]:
+    """What rows are looked for by, each once, in order, and as many as one question takes."""
+    rest = sorted(set(values))
+    for at in range(0, len(rest), _AT_ONCE):
+        yield rest[at : at + _AT_ONCE]
 
 
 def _id() -> Column[int]:

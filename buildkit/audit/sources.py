@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # As `buildkit.evidence.verify` reads them.
 _LARGEST_BLOB = 32 << 20
+_NO_LINK = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Source(Protocol):
@@ -46,6 +47,9 @@ class Source(Protocol):
 
     def record(self, blob: Descriptor) -> bytes:
         """The checked bytes of a short blob."""
+
+    def is_files(self) -> bool:
+        """Whether it is read from files alone, so that copies of a process may read it at once."""
 
 
 class OfStore:
@@ -104,24 +108,29 @@ class OfStore:
         """
         return self._read(blob.digest, _LARGEST_BLOB)
 
+    def is_files(self) -> bool:
+        """See `Source`."""
+        return True
+
     def _read(self, digest: str, limit: int) -> bytes:
         """The straight way, for the hundred thousands that are as they should be.
 
-        `Path` and the words for faults would take three times as long.
+        `Path`, a stream and the words for faults would take three times as long.
         """
         try:
-            with open(f"{self._folder}{digest[7:]}", "rb", opener=_no_link) as stream:
-                data = stream.read(limit + 1)
+            file = os.open(f"{self._folder}{digest[7:]}", _NO_LINK)
+            try:
+                size = os.fstat(file).st_size
+                data = os.read(file, size + 1) if size <= limit else b""
+            finally:
+                os.close(file)
         except OSError:
             data = b""
-        if len(data) <= limit and digests.of_bytes(data) == digest:
+        # A file that is read in part, or is no file, has another digest.
+        if digests.of_bytes(data) == digest:
             return data
         # What is wrong, the verification knows to say.
         return self._blobs.read(digest, limit)
-
-
-def _no_link(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 @dataclass(frozen=True, slots=True)

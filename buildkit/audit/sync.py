@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import secrets
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from buildkit.evidence.verify.signatures import Anchors
     from buildkit.store import Store
 
-BATCH = 2000
-# PostgreSQL would find out by itself, a minute later, and until then plan for empty tables.
+# Each batch writes about every page of the index again, so that few large ones take half as long.
+BATCH = 16_000
+# From how many statements on it is worth the time.
 _MANY = 1000
 _READING = "reading "
 _TRUST = "trust"
@@ -131,6 +132,7 @@ def source(
     name: str,
     say: Callable[[str], None] = lambda _: None,
     batch: int = BATCH,
+    processes: int = 0,
 ) -> Synced:
     """Bring an index up to date with any source; see `store`.
 
@@ -141,9 +143,11 @@ def source(
         name: of the source in the index.
         say: told of what takes long.
         batch: statements of one transaction.
+        processes: that judge them; 0 for as many as are of use.
     """
     with _without_collections():
-        return _Sync(index, found, trust, name=name, say=say, batch=batch).run()
+        judging = Judging(found, trust, processes)
+        return _Sync(index, found, trust, judging, name=name, say=say, batch=batch).run()
 
 
 @dataclass(kw_only=True, slots=True)
@@ -175,6 +179,7 @@ class _Sync:
         index: Index,
         found: Source,
         trust: Trust,
+        judging: Judging,
         *,
         name: str,
         say: Callable[[str], None],
@@ -189,7 +194,7 @@ class _Sync:
         self.total = _Total()
         self._number = schema.number("source", facts.clip(name))
         self._believed = trust.digest()
-        self._judging = Judging(found, trust)
+        self._judging = judging
         self._state = ""
 
     def run(self) -> Synced:
@@ -243,8 +248,9 @@ class _Sync:
         first = self._judging.first(there, wanted)
         if _differs(first, known):
             self._write(first)
-        for made in self._judging.statements(there, wanted, self.batch):
-            self._write(made)
+        with closing(self._judging.statements(there, wanted, self.batch)) as judged:
+            for made in judged:
+                self._write(made)
         again = self._remove(there, known, wanted)
         if again:
             return None

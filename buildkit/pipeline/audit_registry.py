@@ -94,6 +94,10 @@ class OfRepository:
             msg = f"blob {blob.digest} is missing"
             raise EvidenceError(Reason.BLOB_MISSING, msg) from error
 
+    def is_files(self) -> bool:
+        """See `Source`: copies of a process would share its connections."""
+        return False
+
 
 def refresh(
     index: Index,

@@ -48,6 +48,7 @@ SIDEWAYS = {
 STARTS_PROGRAMS = {
     "buildkit.run": "the one runner",
     "buildkit.engine.launch": "becomes the engine inside its namespaces: fork and exec, no runner",
+    "buildkit.audit.workers": "copies of this process judge evidence on all processors: no program",
 }
 
 # Run inside the Nix sandbox, where the rest of buildkit is not.

@@ -14,6 +14,7 @@ from buildkit.audit.schema import (
     PRESENCE,
     SIGNER,
     STATEMENT,
+    chunks,
 )
 from buildkit.audit.types import Thing
 from buildkit.audit.versions import checked
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 _PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{7,64})")
 _DIGEST = len("sha256:") + 64
-# SQLite takes 32,766 values in one statement.
-_AT_ONCE = 10_000
 _SHOWN = 8
 _LEVELS = 4
 
@@ -113,13 +112,6 @@ def artifact(connection: Connection, ref: str) -> Line:
     raise InputError(msg, "`python -m buildkit show` lists a store; `audit index` reads it")
 
 
-def chunks(ids: Iterable[Number]) -> Iterator[list[Number]]:
-    """Row numbers, as many at once as a database takes."""
-    rest = sorted(set(ids))
-    for at in range(0, len(rest), _AT_ONCE):
-        yield rest[at : at + _AT_ONCE]
-
-
 def rows(
     connection: Connection, query: Select[Any], column: ColumnElement[Number], ids: Iterable[Number]
 ) -> Iterator[Line]:
@@ -196,10 +188,9 @@ def bundles(connection: Connection, ids: Iterable[Number]) -> dict[Number, str]:
 def signed_alike(connection: Connection, payloads: Iterable[str]) -> dict[str, list[str]]:
     """Digests of signed bytes → bundles of all who signed them, and whose word counts."""
     found: dict[str, list[str]] = {}
-    rest = sorted(set(payloads) - {""})
-    for at in range(0, len(rest), _AT_ONCE):
+    for some in chunks(each for each in payloads if each):
         query = sql.select(STATEMENT.c.payload, STATEMENT.c.bundle).where(
-            STATEMENT.c.payload.in_(rest[at : at + _AT_ONCE]), counts(STATEMENT.c.reason)
+            STATEMENT.c.payload.in_(some), counts(STATEMENT.c.reason)
         )
         for payload, bundle in connection.execute(query).all():
             found.setdefault(payload, []).append(bundle)

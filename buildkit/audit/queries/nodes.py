@@ -1,11 +1,15 @@
-"""What a chain of evidence goes over: things, and how one leads to others. A step is one query."""
+"""What a chain of evidence goes over: things, and how one leads to others."""
 
 from __future__ import annotations
 
+import functools
+import json
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import sqlalchemy as sql
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from buildkit.audit import versions
 from buildkit.audit.queries import find
@@ -23,19 +27,21 @@ from buildkit.audit.schema import (
     RUN,
     STATEMENT,
     WEIGHED,
+    chunks,
 )
 from buildkit.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from sqlalchemy import ColumnElement, Connection, Select
 
     from buildkit.audit.queries.find import Number
 
-    Step = Callable[[Connection, list[Number], int], Iterator["Edge"]]
+    Found = tuple[int, Number, Number, Number | None]
 
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
+_NUMBERS = ARRAY(sql.BigInteger)
 
 
 class Node(NamedTuple):
@@ -134,18 +140,74 @@ def _packages(connection: Connection, text: str) -> Iterator[Node]:
             yield Node("package", row.id)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Step:
+    """A way from the rows of one table to others.
+
+    Attributes:
+        query: near number, far number, and the statement that says so.
+        near: its first column.
+        to: table of the far rows.
+        word: how one leads to the other, seen from the near row.
+        back: likewise, seen from the far row.
+    """
+
+    query: Select[Any]
+    near: ColumnElement[Any]
+    to: str
+    word: str
+    back: str
+
+
 def _step(query: Select[Any], near: ColumnElement[Any], to: str, word: str, back: str) -> Step:
-    """A step along a query of near number, far number and statement."""
-
-    def step(connection: Connection, ids: list[Number], limit: int) -> Iterator[Edge]:
-        for some in find.chunks(ids):
-            for row in connection.execute(query.where(near.in_(some)).limit(limit)).all():
-                yield Edge(row[0], Node(to, row[1]), word, back, row[2])
-
-    return step
+    return Step(query=query, near=near, to=to, word=word, back=back)
 
 
-_NOTHING: Any = sql.null()
+def follow(
+    connection: Connection, steps: tuple[Step, ...], ids: Iterable[Number], limit: int
+) -> list[Found]:
+    """Where steps lead from rows, in their order: one question.
+
+    Args:
+        connection: to the index.
+        steps: from the table of these rows.
+        ids: the rows.
+        limit: of each step, and of so many rows as `schema.chunks` gives at once.
+
+    Returns:
+        Position of the step, near number, far number, and the statement that says so.
+    """
+    found: list[Found] = []
+    for some in chunks(ids):
+        postgresql = connection.dialect.name == "postgresql"
+        given: Any = some if postgresql else json.dumps(some)
+        query = _together(steps, postgresql=postgresql)
+        found += map(tuple, connection.execute(query, {"ids": given, "most": limit}).all())
+    return sorted(found)
+
+
+@functools.cache
+def _together(steps: tuple[Step, ...], *, postgresql: bool) -> Select[Any]:
+    """All steps from one table, as one question of which the text is the same for any rows.
+
+    Databases keep their plan for it, and the library what it took to write it.
+    """
+    bound: ColumnElement[Any]
+    parts = []
+    for at, step in enumerate(steps):
+        if postgresql:
+            bound = sql.any_(sql.bindparam("ids", type_=_NUMBERS))
+            among = step.near == bound
+        else:
+            listed = sql.func.json_each(sql.bindparam("ids")).table_valued("value")
+            among = step.near.in_(sql.select(listed.c.value))
+        query = step.query.where(among).limit(sql.bindparam("most", type_=sql.Integer))
+        rows = query.subquery()
+        parts.append(sql.select(sql.literal_column(str(at)), *rows.c))
+    return cast("Select[Any]", sql.union_all(*parts) if len(parts) > 1 else parts[0])
+
+
+_NOTHING: Any = sql.cast(sql.null(), sql.BigInteger)
 _RECORDED = sql.and_(STATEMENT.c.id == ABOUT.c.statement, find.counts(STATEMENT.c.reason))
 _OTHER = STATEMENT.alias("other")
 
@@ -231,8 +293,11 @@ _USED = _step(
     "is made from",
 )
 _INPUTS = _step(
-    sql.select(MADE_FROM.c.build, MADE_FROM.c.material, MADE_FROM.c.build),
-    MADE_FROM.c.build,
+    # Few statements are builds: else PostgreSQL looks for them in all that builds are made from.
+    sql.select(BUILD.c.statement, MADE_FROM.c.material, MADE_FROM.c.build).join(
+        MADE_FROM, MADE_FROM.c.build == BUILD.c.statement
+    ),
+    BUILD.c.statement,
     "material",
     "is made from",
     "is an input of",

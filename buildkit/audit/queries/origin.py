@@ -71,6 +71,8 @@ def made_from(index: Opened, input_: str, *, limit: int = LIMIT) -> Answer[Made]
                 ),
             )
             .join(STATEMENT, STATEMENT.c.id == ABOUT.c.statement)
+            # As the pairs say already, but PostgreSQL does not see it, and would read all uses.
+            .where(MADE_FROM.c.material.in_(materials))
         )
         found: dict[tuple[Number, Number], tuple[set[str], set[str]]] = {}
         for material, artifact, uses, bundle in connection.execute(query).all():
@@ -94,7 +96,12 @@ def made_from(index: Opened, input_: str, *, limit: int = LIMIT) -> Answer[Made]
         )
         for (material, artifact), (uses, evidence) in found.items()
     ]
-    rows.sort(key=lambda row: (row.name, row.version, row.role, row.variant, row.uri, row.digest))
+    rows.sort(
+        key=lambda row: (
+            *(row.name, row.version, row.role, row.variant, row.uri, row.digest),
+            *(row.input, row.input_digest, row.commit),
+        )
+    )
     return Answer(rows=tuple(rows[:limit]), more=len(rows) > limit)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sql
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from buildkit.audit.queries.find import Opened
+    from buildkit.audit.queries.find import Number, Opened
     from buildkit.audit.queries.nodes import Edge
 
-    # Thing → the one that it was reached from, and how; nothing for those one starts at.
-    Reached = dict[Node, tuple[Node, Edge] | None]
+    # Thing → table and number of the one that it was reached from, how, and by whose word; nothing
+    # for those one starts at.
+    Reached = dict[Node, tuple[str, Number, nodes.Step, Number | None] | None]
 
 DEPTH = 12
 MOST = 2000
@@ -101,13 +103,16 @@ class _Search:
             steps = self._steps.get(table, ())
             if is_end:
                 steps = tuple(dict.fromkeys((*steps, *nodes.ENDS.get(table, ()))))
-            for step in steps:
-                edges = sorted(step(self._connection, ids, MOST), key=_order)
-                self.cut = self.cut or len(edges) >= MOST
-                for edge in edges:
-                    if edge.to not in reached:
-                        reached[edge.to] = (Node(table, edge.near), edge)
-                        following.append(edge.to)
+            # In their order: of two ways that are as short, every database takes the same.
+            rows = nodes.follow(self._connection, steps, ids, MOST) if steps else ()
+            count = Counter(at for at, _, _, _ in rows)
+            self.cut = self.cut or max(count.values(), default=0) >= MOST
+            for at, near, far, statement in rows:
+                step = steps[at]
+                if (step.to, far) not in reached:
+                    to = Node(step.to, far)
+                    reached[to] = (table, near, step, statement)
+                    following.append(to)
         return following
 
     def _meeting(self, fresh: list[Node], other: int) -> Node | None:
@@ -117,21 +122,22 @@ class _Search:
         head: list[tuple[Node, Edge | None]] = []
         node = meeting
         while (came := self._reached[0][node]) is not None:
-            head.append((node, came[1]))
-            node = came[0]
+            before, edge = _edge(node, came)
+            head.append((node, edge))
+            node = before
         chain: list[tuple[Node, Edge | None]] = [(node, None), *reversed(head)]
         node = meeting
         while (came := self._reached[1][node]) is not None:
-            before, edge = came
+            before, edge = _edge(node, came)
             turned = edge._replace(word=edge.back, back=edge.word)
             chain.append((before, turned))
             node = before
         return chain
 
 
-def _order(edge: Edge) -> tuple[int, Node, int]:
-    """Of two ways that are as short, every database takes the same."""
-    return edge.near, edge.to, edge.statement or 0
+def _edge(to: Node, came: tuple[str, Number, nodes.Step, Number | None]) -> tuple[Node, Edge]:
+    table, near, step, statement = came
+    return Node(table, near), nodes.Edge(near, to, step.word, step.back, statement)
 
 
 def _steps(connection: Connection, chain: list[tuple[Node, Edge | None]]) -> tuple[Step, ...]:

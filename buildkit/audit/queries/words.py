@@ -137,9 +137,11 @@ def _newest(signer: Number, kind: str, since: int | None, limit: int) -> Iterato
         STATEMENT.c.signer == signer, STATEMENT.c.kind == kind
     )
     timed = query.where(time.is_not(None) if since is None else time >= since)
-    yield timed.order_by(time.desc(), STATEMENT.c.id.desc()).limit(limit)
+    # Without a time, ordered by it all the same: by the numbers alone, PostgreSQL goes through all.
+    newest = (time.desc(), STATEMENT.c.id.desc())
+    yield timed.order_by(*newest).limit(limit)
     if since is None:
-        yield query.where(time.is_(None)).order_by(STATEMENT.c.id.desc()).limit(limit)
+        yield query.where(time.is_(None)).order_by(*newest).limit(limit)
 
 
 def _kinds(connection: Connection, signer: Number) -> list[str]:

@@ -403,6 +403,10 @@ def test_long_texts_stay_apart_and_short_ones_stay() -> None:
         ("pkg:deb/debian/libc6@2.36-9%2Bdeb12u4?arch=arm64", ("deb", "libc6", "2.36-9+deb12u4")),
         ("pkg:pypi/numpy@2.0", ("pypi", "numpy", "2.0")),
         ("pkg:npm/%40scope/name@1.2.3#path", ("npm", "@scope/name", "1.2.3")),
+        ("pkg:npm/@scope/name", ("npm", "@scope/name", "")),
+        ("pkg:npm/@scope/name@1", ("npm", "@scope/name", "1")),
+        ("pkg:deb/debian/curl/@1", ("deb", "curl", "1")),
+        ("pkg:deb", ("", "pkg:deb", "")),
         ("pkg:golang/github.com/x/y@v1.0.0", ("golang", "github.com/x/y", "v1.0.0")),
         ("pkg:generic/busybox", ("generic", "busybox", "")),
         ("pkg:PyPI/x@1", ("pypi", "x", "1")),
@@ -411,7 +415,8 @@ def test_long_texts_stay_apart_and_short_ones_stay() -> None:
     ],
 )
 def test_package_urls(purl: str, found: tuple[str, str, str]) -> None:
-    assert facts.parse_purl(purl) == found
+    row = facts.package(purl, "", "")
+    assert (row["type"], row["name"], row["version"]) == found
 
 
 def test_two_texts_with_one_number_are_found_out(world: World) -> None:

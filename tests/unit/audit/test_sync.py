@@ -344,6 +344,9 @@ class Repository:
     def record(self, blob: Descriptor) -> bytes:
         return self._store.read(blob.digest)
 
+    def is_files(self) -> bool:
+        return False
+
 
 def test_a_repository_says_what_a_store_says(world: World, tmp_path: Path) -> None:
     facts = (
