@@ -6,10 +6,9 @@ import functools
 import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from buildkit import digests
-from buildkit.audit import schema
+from buildkit.audit import schema, versions
 from buildkit.errors import EvidenceError
 from buildkit.evidence import kinds, promotion, provenance, shapes, smoke
 from buildkit.evidence.reasons import Reason
@@ -124,7 +123,7 @@ def package(purl: str, licence: str, sha256: str) -> Row:
     The row is everybody's: nobody changes it.
     """
     purl, licence = clip(purl), clip(licence, _SHORTER)
-    kind, name, version = parse_purl(purl)
+    kind, name, version = _called(purl)
     return {
         "id": schema.number("package", purl, licence, sha256),
         "purl": purl,
@@ -136,20 +135,14 @@ def package(purl: str, licence: str, sha256: str) -> Row:
     }
 
 
-def parse_purl(purl: str) -> tuple[str, str, str]:
+def _called(purl: str) -> tuple[str, str, str]:
     """Type, name and version of a package URL; what is none is a name."""
-    rest = purl.partition("#")[0].partition("?")[0]
-    scheme, colon, rest = rest.partition(":")
-    kind, slash, rest = rest.lstrip("/").partition("/")
-    if scheme != "pkg" or not colon or not slash or not rest:
+    found = versions.parse_url(purl)
+    if not found.type or not found.name:
         return "", purl, ""
-    path, at, version = rest.rpartition("@")
-    if not at:
-        path, version = rest, ""
-    kind = kind.lower()
-    pieces = [unquote(each) for each in path.strip("/").split("/")]
-    name = pieces[-1] if kind in _BY_DISTRIBUTION else "/".join(pieces)
-    return kind, name.replace("\0", "\ufffd"), unquote(version).replace("\0", "\ufffd")
+    whole = f"{found.namespace}/{found.name}" if found.namespace else found.name
+    name = found.name if found.type in _BY_DISTRIBUTION else whole
+    return found.type, name.replace("\0", "\ufffd"), found.version.replace("\0", "\ufffd")
 
 
 def _bom(said: Statement, what: str) -> Facts:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sql
 
-from buildkit.audit.osvcache import Database, Match, cache_file
-from buildkit.audit.osvtypes import Contents, Undecided, Vulnerabilities, Vulnerable
+from buildkit.audit.osvcache import Database, cache_file
+from buildkit.audit.osvtypes import Contents, Match, Undecided, Vulnerabilities, Vulnerable
 from buildkit.audit.queries import find
 from buildkit.audit.schema import ARTIFACT, HOLDS, PACKAGE, STATEMENT
 from buildkit.audit.types import LIMIT
@@ -115,7 +115,7 @@ def _rows(
             said = {name: getattr(match, name) for name in _SAID}
             for holder in known[match.package]:
                 yield Vulnerable(**said, **holder)
-        size = _MORE
+        size = min(2 * size, _MORE)
 
 
 _SAID = tuple(field.name for field in fields(Match))

@@ -14,13 +14,12 @@ import os
 import secrets
 import sqlite3
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from buildkit.audit import cvss, osvread, osvtable, versions
 from buildkit.audit.osvpackages import Lookup, lookup
 from buildkit.audit.osvranges import judge
-from buildkit.audit.osvtypes import Contents, Undecided
+from buildkit.audit.osvtypes import Contents, Match, Undecided
 from buildkit.errors import StoreError
 
 if TYPE_CHECKING:
@@ -33,24 +32,6 @@ _FORGOTTEN_S = 86_400
 # Up to so many package URLs are asked for by name.
 _FEW = 1000
 _UNSCORED = -1.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Match:
-    """A package URL that a record says is affected; fields as in `osvtypes.Vulnerable`."""
-
-    id: str
-    aliases: tuple[str, ...]
-    upstream: tuple[str, ...]
-    summary: str
-    severity: str
-    score: float | None
-    package: str
-    ecosystem: str
-    name: str
-    version: str
-    fixed: tuple[str, ...]
-    assumed: bool
 
 
 def cache_file(folder: Path, place: Path) -> Path:

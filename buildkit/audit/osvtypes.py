@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Vulnerable:
-    """A package in an artifact that an OSV record says is affected.
+class Match:
+    """A package URL that an OSV record says is affected.
 
     Attributes:
         id: of the record: ``DEBIAN-CVE-2026-0001``.
@@ -23,12 +23,6 @@ class Vulnerable:
         fixed: the versions from which on it is repaired, as far as the record says.
         assumed: the SBOM does not name the source package, so that the binary package's name was
             looked up.
-        role: of the artifact: ``platform`` or ``model``.
-        artifact: name of the recipe that it was made from.
-        release: version of that recipe.
-        variant: platform or target.
-        digest: of the artifact's manifest.
-        evidence: SBOMs that name the package, sorted.
     """
 
     id: str
@@ -43,6 +37,21 @@ class Vulnerable:
     version: str
     fixed: tuple[str, ...]
     assumed: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Vulnerable(Match):
+    """A match with an artifact that holds the package.
+
+    Attributes:
+        role: of the artifact: ``platform`` or ``model``.
+        artifact: name of the recipe that it was made from.
+        release: version of that recipe.
+        variant: platform or target.
+        digest: of the artifact's manifest.
+        evidence: SBOMs that name the package, sorted.
+    """
+
     role: str
     artifact: str
     release: str

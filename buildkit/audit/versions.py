@@ -98,7 +98,7 @@ def parse_url(text: str) -> Url:
     # A version's own `@` is written as %40; the name of an npm scope begins with one.
     at = rest.rfind("@")
     rest, version = (rest[:at], rest[at + 1 :]) if at > 0 else (rest, "")
-    namespace, _, name = rest.rpartition("/")
+    namespace, _, name = rest.strip("/").rpartition("/")
     pairs = (each.partition("=") for each in told.split("&") if each)
     return Url(
         type=kind.lower(),

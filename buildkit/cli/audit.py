@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildkit import audit
-from buildkit.cli import registries, stores
+from buildkit.cli import audit_asked, registries, stores
 from buildkit.errors import BuildkitError, InputError
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ chain, or `vulnerabilities` found some; 2 it could not be answered
 """
 
 _WHEN = "2026-11-01, 2026-11-01T12:00:00Z (UTC where it does not say), or 7d: so many days ago"
-_MOST = 1_000_000
 
 
 class _Question(NamedTuple):
@@ -86,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
 
     asked = _asked(options)
     lines = render.progress(options) if hasattr(options, "json") else None
-    say = lines.note if lines is not None else _nobody
+    say = lines.note if lines is not None else pipeline.nobody
     if options.question == "index":
         return _index(options, asked, say)
     with pipeline.opened(asked, readonly=options.question == "sql", say=say) as index:
@@ -194,7 +193,11 @@ def _form(sub: argparse.ArgumentParser) -> None:
 
 def _limit(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
-        "--limit", type=_count, default=200, metavar="N", help="rows at most (default: 200)"
+        "--limit",
+        type=audit_asked.rows,
+        default=200,
+        metavar="N",
+        help="rows at most (default: 200)",
     )
 
 
@@ -278,13 +281,6 @@ def when(text: str) -> int:
         raise argparse.ArgumentTypeError(msg) from error
 
 
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 8 and 0 < int(text) <= _MOST):
-        msg = f"{text!r} is no number from 1 to {_MOST}"
-        raise argparse.ArgumentTypeError(msg)
-    return int(text)
-
-
 def _seconds(text: str) -> float:
     try:
         found = float(text)
@@ -294,10 +290,6 @@ def _seconds(text: str) -> float:
         msg = f"{text!r} is no number of seconds up to a day"
         raise argparse.ArgumentTypeError(msg)
     return found
-
-
-def _nobody(_: str) -> None:
-    """Tell nobody."""
 
 
 # Questions -------------------------------------------------------------------------------------

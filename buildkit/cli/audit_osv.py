@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from buildkit.cli import audit_asked
+
 if TYPE_CHECKING:
     import argparse
 
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 HELP = "what an OSV database on this disk says about the packages inside"
 
 _SCHEMA = "buildkit/audit/v1"
-_MOST = 1_000_000
 _SHOWN = 10
 _LONGEST = 48
 _DIGEST = re.compile(r"sha256:([0-9a-f]{12})[0-9a-f]{52}")
@@ -40,7 +41,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of OSV records (JSON) or of all.zip files, or one all.zip: your own download",
     )
     parser.add_argument(
-        "--limit", type=_count, default=1000, metavar="N", help="rows at most (default: 1000)"
+        "--limit",
+        type=audit_asked.rows,
+        default=1000,
+        metavar="N",
+        help="rows at most (default: 1000)",
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object, nothing else")
@@ -56,9 +61,10 @@ def run(options: argparse.Namespace, index: Index) -> int:
     """Ask, and show the answer."""
     from buildkit.audit import osv  # noqa: PLC0415 - `--help` must not wait for it
     from buildkit.cli import render  # noqa: PLC0415 - as above
+    from buildkit.pipeline.audit import nobody  # noqa: PLC0415 - as above
 
     lines = render.progress(options)
-    say = lines.note if lines is not None else _nobody
+    say = lines.note if lines is not None else nobody
     cache = osv.cache_file(_folder(options, index), options.osv)
     with osv.Database.open(options.osv, cache, say) as database:
         found = osv.vulnerabilities(index, database, options.ref, limit=options.limit)
@@ -166,16 +172,3 @@ def _tell(found: Vulnerabilities, options: argparse.Namespace) -> None:
         told.append(f"there is more: --limit {options.limit * 10}")
     for each in told:
         print(plain(each), file=stream)
-
-
-def _nobody(_: str) -> None:
-    """Tell nobody."""
-
-
-def _count(text: str) -> int:
-    import argparse  # noqa: PLC0415 - for this message alone
-
-    if not (text.isascii() and text.isdigit() and len(text) < 8 and 0 < int(text) <= _MOST):
-        msg = f"{text!r} is no number from 1 to {_MOST}"
-        raise argparse.ArgumentTypeError(msg)
-    return int(text)

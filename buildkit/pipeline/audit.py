@@ -44,13 +44,13 @@ class Asked:
     sync: bool = True
 
 
-def _nobody(_: str) -> None:
+def nobody(_: str) -> None:
     """Tell nobody."""
 
 
 @contextmanager
 def opened(
-    asked: Asked, *, readonly: bool = False, say: Callable[[str], None] = _nobody
+    asked: Asked, *, readonly: bool = False, say: Callable[[str], None] = nobody
 ) -> Iterator[Index]:
     """The index, up to date.
 
@@ -119,7 +119,7 @@ def trust(asked: Asked) -> Trust:
 
 
 def refresh(
-    asked: Asked, index: Index, *, anew: bool = False, say: Callable[[str], None] = _nobody
+    asked: Asked, index: Index, *, anew: bool = False, say: Callable[[str], None] = nobody
 ) -> Synced:
     """Read what is new in the store.
 

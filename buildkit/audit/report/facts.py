@@ -103,23 +103,10 @@ def _policy(connection: Connection) -> str:
 
 
 def _below(connection: Connection, top: int) -> dict[int, Row[*tuple[Any, ...]]]:
-    """Parts, and parts of parts, in the order of roles and variants."""
-    found: dict[int, Row[*tuple[Any, ...]]] = {}
-    level = [top]
-    # An image has models, which have variants: a store that says otherwise must not lead astray.
-    for _ in range(2):
-        query = (
-            sql.select(ARTIFACT.c.id, ARTIFACT.c.role)
-            .distinct()
-            .join(PART, PART.c.child == ARTIFACT.c.id)
-            .where(PART.c.parent.in_(level), ARTIFACT.c.id != top)
-        )
-        rows = [row for row in connection.execute(query) if row.id not in found]
-        found |= {row.id: row for row in rows}
-        level = [row.id for row in rows]
-        if not level:
-            break
-    return found
+    """Parts, and parts of parts."""
+    parts = find.below(connection, [top])[top] - {top}
+    query = sql.select(ARTIFACT.c.id, ARTIFACT.c.role)
+    return {row.id: row for row in find.rows(connection, query, ARTIFACT.c.id, parts)}
 
 
 def _artifacts(

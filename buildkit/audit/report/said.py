@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sql
 
-from buildkit.audit.queries import find
 from buildkit.audit.report.types import Promotion, Refused, Run, Signed, Signer, Verdict
 from buildkit.audit.schema import (
     ABOUT,
@@ -16,6 +15,7 @@ from buildkit.audit.schema import (
     SIGNER,
     STATEMENT,
     VERDICT,
+    chunks,
 )
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def signed(connection: Connection, labels: Mapping[int, str]) -> tuple[Signed, .
 def _signers(connection: Connection, ids: Iterable[int]) -> dict[int, Signer]:
     return {
         row.id: _signer(row)
-        for some in find.chunks(ids)
+        for some in chunks(ids)
         for row in connection.execute(
             sql.select(SIGNER.c.id, *_SIGNER).where(SIGNER.c.id.in_(some))
         )
