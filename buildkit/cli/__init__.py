@@ -77,7 +77,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser(command: str | None = None) -> argparse.ArgumentParser:
-    """The parser, with the arguments of one command, or of all."""
+    """The parser: of one command alone, of all, or for "" of all without their arguments."""
     top = _Parser(
         prog="python -m buildkit",
         description="From one recipe to a pinned runtime image and a quantised model.",
@@ -87,13 +87,15 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"edge-buildkit {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, help_text in COMMANDS.items():
+        if command and name != command:
+            continue
         sub = commands.add_parser(
             name,
             help=help_text,
             description=help_text[0].upper() + help_text[1:] + ".",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        if command in (None, name):
+        if command != "":
             module = importlib.import_module(f"buildkit.cli.{name}")
             module.arguments(sub)
     return top

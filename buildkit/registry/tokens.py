@@ -12,7 +12,6 @@ from urllib.parse import urlencode, urlsplit
 
 from buildkit import canonical
 from buildkit.errors import RegistryError
-from buildkit.registry import challenge as challenges
 from buildkit.registry.credentials import PASSWORD, USER
 from buildkit.registry.transport import Body, Request, Transport, origin, place
 
@@ -76,11 +75,13 @@ class Authorizer:
             Again: the token service does not answer.
             RegistryError: it refuses, or there is no way that we know.
         """
+        from buildkit.registry import challenge  # noqa: PLC0415 - only when we are asked who we are
+
         with self._lock:
             known = self._known(scope)
             if known is not None and known != stale:
                 return known  # another thread was quicker
-            found = {each.scheme: each.parameters for each in challenges.parse(asked)}
+            found = {each.scheme: each.parameters for each in challenge.parse(asked)}
             if "bearer" in found:
                 token, seconds = self._token(dict(found["bearer"]), scope)
                 self._headers[scope] = (f"Bearer {token}", self._now() + seconds - _EARLY_S)
