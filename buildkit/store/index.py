@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from buildkit.store.layout import Layout
 
 _LIMIT = 64 << 20
+_FULL = (
+    "use another store from now on (--store), and keep this one for audits; "
+    "`python -m buildkit gc --untagged` removes what has no name, evidence about it included"
+)
 
 
 def load(layout: Layout) -> Document:
@@ -35,7 +39,7 @@ def load(layout: Layout) -> Document:
             raise StoreError(msg, "`python -m buildkit build` makes one") from error
     if len(data) > _LIMIT:
         msg = f"{path}: more than {_LIMIT >> 20} MiB"
-        raise StoreError(msg, "`python -m buildkit gc --untagged` removes entries without a name")
+        raise StoreError(msg, "this program has not written it: take the store from a backup")
     return entries.parse(data, str(path))
 
 
@@ -47,7 +51,8 @@ def update(layout: Layout, change: Callable[[Document], bool]) -> None:
         change: changes the document in place and says whether it did; if not, nothing is written.
 
     Raises:
-        StoreError: it cannot be read or written, or others held it for too long.
+        StoreError: it cannot be read or written, others held it for too long, or it would become
+            longer than anybody reads.
     """
     with (
         translated(layout.root),
@@ -56,6 +61,9 @@ def update(layout: Layout, change: Callable[[Document], bool]) -> None:
         document = load(layout)
         if change(document):
             data = entries.dump(document, str(layout.index))
+            if len(data) > _LIMIT:
+                msg = f"{layout.root}: its list of entries is full ({_LIMIT >> 20} MiB)"
+                raise StoreError(msg, _FULL)
             # For all blobs since the last time: the index must not name what a power cut loses.
             if layout.blobs.is_dir():
                 sync_folder(layout.blobs)

@@ -9,7 +9,7 @@ from store_samples import image, multi_arch, overwrite
 from buildkit import digests
 from buildkit.errors import StoreError
 from buildkit.records import Descriptor
-from buildkit.store import REF_NAME, Store
+from buildkit.store import REF_NAME, Store, index
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -332,3 +332,25 @@ def test_finding_among_a_thousand_entries(store: Store) -> None:
     ]
     write_index(store, document)
     assert Store.open(store.root).find({"inputs": "sha256:" + "a" * 64}) == found
+
+
+def test_a_full_list_takes_no_more_and_stays_readable(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.tag(blob(store, "one"), "one:1")
+    before = (store.root / "index.json").read_bytes()
+    monkeypatch.setattr(index, "_LIMIT", len(before) + 10)
+    with pytest.raises(StoreError, match="is full") as caught:
+        store.tag(blob(store, "two"), "two:1")
+    assert "--store" in caught.value.remedy
+    assert (store.root / "index.json").read_bytes() == before
+    assert shape(store) == [(b"one", {REF_NAME: "one:1"})]
+
+
+def test_a_longer_list_of_somebody_else_is_not_read(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.tag(blob(store, "one"), "one:1")
+    monkeypatch.setattr(index, "_LIMIT", 20)
+    with pytest.raises(StoreError, match="more than 0 MiB"):
+        store.entries()
