@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from buildkit.registry.plan import Part, Plan, Source
     from buildkit.registry.repository import Repository
     from buildkit.store import Store
+    from buildkit.store.blobs import Incoming
 
 How = Literal["sent", "received", "mounted", "skipped"]
 By = Literal["api", "tag", ""]
@@ -209,28 +210,36 @@ def into_store(
 
 
 def _fetch(repository: Repository, blob: Descriptor, store: Store) -> int:
-    """One blob, going on where a cut was; bytes over the line."""
+    """One blob, going on where a command had ended; bytes over the line."""
+    while True:
+        there = 0
+        try:
+            with store.receive(blob.digest, blob.size) as incoming:
+                there = incoming.length
+                _fill(repository, blob, incoming)
+        except DigestError as error:
+            if there:
+                continue  # what was left may have been no good; it is gone now
+            said = error.message
+            msg = said if str(repository) in said else f"{repository}: {said}"
+            raise DigestError(msg, "do not trust this registry; fetch from another one") from error
+        return blob.size - there
+
+
+def _fill(repository: Repository, blob: Descriptor, incoming: Incoming) -> None:
+    """The rest of a blob, going on where a cut was."""
     done = False
 
-    try:
-        with store.receive(blob.digest, blob.size) as incoming:
+    def attempt() -> None:
+        nonlocal done
+        if done or (blob.size and incoming.length == blob.size):
+            return
+        with repository.blob(blob, incoming.length) as pieces:
+            for piece in pieces:
+                incoming.write(piece)
+        done = True
 
-            def attempt() -> None:
-                nonlocal done
-                if done or (blob.size and incoming.length == blob.size):
-                    return
-                with repository.blob(blob, incoming.length) as pieces:
-                    for piece in pieces:
-                        incoming.write(piece)
-                done = True
-
-            repository.persist(attempt, lambda: incoming.length)
-    except DigestError as error:
-        msg = (
-            error.message if str(repository) in error.message else f"{repository}: {error.message}"
-        )
-        raise DigestError(msg, "do not trust this registry; fetch from another one") from error
-    return blob.size
+    repository.persist(attempt, lambda: incoming.length)
 
 
 def _is_sound(store: Store, blob: Descriptor) -> bool:

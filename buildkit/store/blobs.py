@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DOCUMENT_LIMIT = 4 << 20
 
 _CHUNK = 1 << 20
+_WORTH_LEAVING = 1 << 18
 _FETCH_AGAIN = "fetch or make the file again, or correct the digest that is asked for"
 _REBUILD = "remove this file and run the build again, it writes the blob anew"
 
@@ -35,6 +36,9 @@ class Incoming:
         digest: what its bytes must have.
         size: how many bytes it must have.
         root: folder of the store.
+
+    Attributes:
+        length: how many bytes are there; at first, what a command that has ended left of it.
     """
 
     def __init__(self, fresh: Fresh, digest: str, size: int, root: Path) -> None:
@@ -44,6 +48,20 @@ class Incoming:
         self._root = root
         self._state = hashlib.sha256()
         self.length = 0
+        if size >= _WORTH_LEAVING:
+            self._take_up()
+
+    def _take_up(self) -> None:
+        """Nobody knows yet whether it is right; in the end the digest tells."""
+        with translated(self._root):
+            fd = self._fresh.take_up(_mark(self._digest))
+            while piece := os.read(fd, _CHUNK):
+                self._state.update(piece)
+                self.length += len(piece)
+            if self.length > self._size:
+                os.truncate(fd, 0)
+                os.lseek(fd, 0, os.SEEK_SET)
+                self._state, self.length = hashlib.sha256(), 0
 
     def write(self, data: bytes) -> None:
         """Write the next piece.
@@ -148,19 +166,29 @@ class Blobs:
     def receive(self, digest: str, size: int) -> Iterator[Incoming]:
         """Write a blob in pieces; it is checked and gets its name when the block ends.
 
+        When the block ends too early, what is there of a long blob is left for the next command.
+
         Raises:
             DigestError: what came is not what `digest` and `size` say; nothing is kept.
-            StoreError: the disk is full, or the like.
+            StoreError: the disk is full, or the like; nothing is kept.
         """
         self._layout.blob(digest)
         with translated(self._layout.root):
-            fresh = Fresh(self._layout.ingest)
-        with fresh:
+            fresh = Fresh(self._layout.ingest, _mark(digest))
+        leave = False
+        try:
             incoming = Incoming(fresh, digest, size, self._layout.root)
             yield incoming
             incoming.check()
             with translated(self._layout.root):
                 self._publish(fresh, digest)
+        except (DigestError, StoreError):
+            raise
+        except BaseException:
+            leave = incoming.length >= _WORTH_LEAVING
+            raise
+        finally:
+            fresh.close(leave=leave)
 
     def read(self, digest: str, limit: int | None) -> bytes:
         """The bytes of a blob, checked.
@@ -305,6 +333,11 @@ def _pump(
         write(piece)
         length += count
     return f"sha256:{state.hexdigest()}", length
+
+
+def _mark(digest: str) -> str:
+    """What a blob that is being written has of its digest in its name."""
+    return digest.removeprefix("sha256:")[:8]
 
 
 def _mismatch(where: str, expected: str, found: str, remedy: str) -> DigestError:

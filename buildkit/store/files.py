@@ -65,18 +65,40 @@ class Fresh:
     """A new file under a temporary name, to be published under its own or to vanish.
 
     The name says which process writes it, so that `is_stale` can tell debris from work.
+
+    Args:
+        ingest: folder for it.
+        mark: 8 hex digits for its name, by which `take_up` finds it when it was left.
     """
 
-    def __init__(self, ingest: Path) -> None:
+    def __init__(self, ingest: Path, mark: str = "") -> None:
         pid = os.getpid()
-        name = f"write-{pid}-{_started(pid) or 0}-{os.urandom(8).hex()}"
-        self.path = ingest / name
+        tail = f"{mark}{os.urandom(8).hex()}"[:16]
+        self.path = ingest / f"write-{pid}-{_started(pid) or 0}-{tail}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
             self._fd = os.open(self.path, flags, 0o600)
         except FileNotFoundError:
             make_folder(ingest)
             self._fd = os.open(self.path, flags, 0o600)
+
+    def take_up(self, mark: str) -> int:
+        """Be the file with this mark that a process left when it ended; its descriptor, to read.
+
+        Without such a file nothing changes. Of several who want it, one gets it.
+
+        Raises:
+            OSError: the folder cannot be read.
+        """
+        for name in sorted(os.listdir(self.path.parent)):  # noqa: PTH208  (names, not paths)
+            if name[-16:-8] != mark or not is_stale(name):
+                continue
+            with suppress(FileNotFoundError):
+                (self.path.parent / name).rename(self.path)
+                os.close(self._fd)
+                self._fd = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+                break
+        return self._fd
 
     def write(self, data: bytes | memoryview) -> None:
         """Write all of `data`.
@@ -100,11 +122,12 @@ class Fresh:
         os.fsync(self._fd)
         self.path.replace(target)
 
-    def close(self) -> None:
-        """Let go of the file; it vanishes unless it was published."""
+    def close(self, *, leave: bool = False) -> None:
+        """Let go of the file; it vanishes unless it was published, or is to be left."""
         os.close(self._fd)
-        with suppress(OSError):
-            self.path.unlink()
+        if not leave:
+            with suppress(OSError):
+                self.path.unlink()
 
     def __enter__(self) -> Self:
         return self
