@@ -54,9 +54,15 @@ def folder(parent: Path | None = None, prefix: str = PREFIX) -> Iterator[Path]:
         path.mkdir(0o700)
         yield path
     finally:
-        _remove(path, name)
-        if lock >= 0:
-            os.close(lock)
+        try:
+            _remove(path, name)
+        except BaseException:
+            # A signal in the midst of it. Only the first is raised, so this one comes to its end.
+            _remove(path, name)
+            raise
+        finally:
+            if lock >= 0:
+                os.close(lock)
 
 
 def sweep(parent: Path | None = None, prefix: str = PREFIX) -> int:

@@ -57,15 +57,17 @@ def commands(pids: list[int]) -> Iterator[tuple[int, str]]:
 
 
 def orphans() -> list[tuple[int, str]]:
-    """Processes whose parent has gone, emulators left out; ended ones are buried.
+    """Processes whose parent has gone, and that have not ended; emulators are left out.
 
-    The smoke run itself is none of them: who started it waits for it.
+    The smoke run itself is none of them. Nobody is waited for here: one that was just killed has no
+    words any more, and its status is for who started it.
     """
     found = []
     for pid, words in commands(children(os.getpid())):
         ours = "buildkit smoke" in words or "qemu-system" in words
         with suppress(ChildProcessError):
-            if not ours and os.waitpid(pid, os.WNOHANG)[0] == 0:
+            state = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if not ours and state is None:
                 found.append((pid, words))
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -135,3 +136,21 @@ def test_a_program_ends_with_whoever_started_it(tmp_path: Path) -> None:
 def test_what_cannot_be_started_is_left_as_it_is() -> None:
     assert tied(["nothing-of-the-kind", "x"]) == ("nothing-of-the-kind", "x")
     assert tied(["true"])[-1] == "true"
+
+
+def test_a_signal_while_it_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the first signal is raised, and may be so in the midst of the removal."""
+    remove, calls = shutil.rmtree, 0
+
+    def interrupted(path: Path, *, ignore_errors: bool) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            (path / "file").unlink()
+            raise KeyboardInterrupt
+        remove(path, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt), scratch.folder(tmp_path) as folder:
+        (folder / "file").write_text("x")
+    assert list(tmp_path.iterdir()) == []

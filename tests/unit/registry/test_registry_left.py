@@ -163,5 +163,5 @@ def test_a_pull_that_was_ended(tmp_path: Path, store: Store, number: signal.Sign
         asked = [h.get("Range") for v, p, h in fake.requests if v == "GET" and p.endswith(DIGEST)]
     assert asked == [None, f"bytes={HALF}-{len(LAYER) - 1}"]
     assert store.read(DIGEST) == LAYER
-    assert left(store) == []
+    assert marked(store) == []
     assert done.counted.bytes_sent < len(LAYER)
