@@ -42,16 +42,11 @@ class Judging:
         self._opened: dict[str, Opened] = {}
         self.documents = listing.Reader(source)
 
-    def first(self, there: Listing, wanted: set[tuple[int, str]]) -> Batch:
-        """Artifacts, journals, and what cannot be read.
-
-        Args:
-            there: what the source has.
-            wanted: takes (statement, manifest) of all that the source carries.
-        """
+    def first(self, there: Listing) -> Batch:
+        """Artifacts, journals, and what cannot be read."""
         made = self._artifacts(there)
-        self._journals(there, made, wanted)
-        self._faults(there, made, wanted)
+        self._journals(there, made)
+        self._faults(there, made)
         return made
 
     def _artifacts(self, there: Listing) -> Batch:
@@ -63,27 +58,22 @@ class Judging:
                 made.parts[row["id"], made.name(digest)] = role
         return made
 
-    def _faults(self, there: Listing, made: Batch, wanted: set[tuple[int, str]]) -> None:
+    def _faults(self, there: Listing, made: Batch) -> None:
         """Manifests that cannot be read, or do not hold together."""
         for descriptor, error in there.broken:
             row = judge.statement_row(judge.refused_name("", descriptor.digest), None, error)
             number = made.state(row, None, None)
             made.carried.add((number, descriptor.digest, made.name(descriptor.digest)))
-            wanted.add((number, descriptor.digest))
 
-    def statements(
-        self, there: Listing, wanted: set[tuple[int, str]], size: int
-    ) -> Generator[Batch]:
-        """What hangs on artifacts, judged, in batches of `size`; as `first`."""
+    def statements(self, there: Listing, size: int) -> Generator[Batch]:
+        """What hangs on artifacts, judged, in batches of `size`."""
         made = Batch()
         for piece in self._pieces(there, min(size, _PIECE)):
             made.take(piece)
             if len(made.carried) >= size:
-                wanted |= {(number, manifest) for number, manifest, _ in made.carried}
                 yield made
                 made = Batch()
         if made.carried:
-            wanted |= {(number, manifest) for number, manifest, _ in made.carried}
             yield made
 
     def _pieces(self, there: Listing, size: int) -> Iterator[Batch]:
@@ -154,7 +144,7 @@ class Judging:
         """
         return self.documents.document(there.digests[digest])
 
-    def _journals(self, there: Listing, made: Batch, wanted: set[tuple[int, str]]) -> None:
+    def _journals(self, there: Listing, made: Batch) -> None:
         for channel in there.channels:
             manifest = channel.descriptor.digest
             for name, opened, error in self._records(channel):
@@ -163,7 +153,6 @@ class Judging:
                 said = opened.facts if opened is not None and error is None else None
                 number = made.state(row, signer, said)
                 made.carried.add((number, manifest, None))
-                wanted.add((number, manifest))
 
     def _records(
         self, channel: Channel

@@ -244,12 +244,13 @@ class _Sync:
             # Somebody else has done it meanwhile.
             return len({number for number, _ in known.presence})
         there = listing.of(self._judging.documents, known)
-        wanted: set[tuple[int, str]] = set()
-        first = self._judging.first(there, wanted)
+        first = self._judging.first(there)
+        wanted = _carried(first)
         if _differs(first, known):
             self._write(first)
-        with closing(self._judging.statements(there, wanted, self.batch)) as judged:
+        with closing(self._judging.statements(there, self.batch)) as judged:
             for made in judged:
+                wanted |= _carried(made)
                 self._write(made)
         again = self._remove(there, known, wanted)
         if again:
@@ -317,6 +318,11 @@ class _Sync:
     def _has_faults(self) -> bool:
         with self.index.connect() as connection:
             return connection.execute(listing.faults(self._number)).first() is not None
+
+
+def _carried(made: Batch) -> set[tuple[int, str]]:
+    """Statements with the manifests that carry them."""
+    return {(number, manifest) for number, manifest, _ in made.carried}
 
 
 def _differs(made: Batch, known: Known) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from buildkit import digests
 from buildkit.errors import DigestError, StoreError
+from buildkit.registry.repository import LIES
 from buildkit.registry.section import Section
 from buildkit.store.documents import descriptor
 
@@ -101,7 +102,7 @@ class FromRepository:
         data = self._repository.persist(attempt)
         if digests.of_bytes(data) != blob.digest:
             msg = f"{self._repository}: expected {blob.digest}, found {digests.of_bytes(data)}"
-            raise DigestError(msg, "do not trust this registry; fetch from another one")
+            raise DigestError(msg, LIES)
         return data
 
     @contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from buildkit import digests
 from buildkit.errors import DigestError
 from buildkit.registry import crew, listing, upload
+from buildkit.registry.repository import LIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -222,7 +223,7 @@ def _fetch(repository: Repository, blob: Descriptor, store: Store) -> int:
                 continue  # what was left may have been no good; it is gone now
             said = error.message
             msg = said if str(repository) in said else f"{repository}: {said}"
-            raise DigestError(msg, "do not trust this registry; fetch from another one") from error
+            raise DigestError(msg, LIES) from error
         return blob.size - there
 
 

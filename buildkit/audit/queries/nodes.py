@@ -140,27 +140,26 @@ def _packages(connection: Connection, text: str) -> Iterator[Node]:
             yield Node("package", row.id)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Step:
     """A way from the rows of one table to others.
 
     Attributes:
         query: near number, far number, and the statement that says so.
-        near: its first column.
         to: table of the far rows.
         word: how one leads to the other, seen from the near row.
         back: likewise, seen from the far row.
     """
 
     query: Select[Any]
-    near: ColumnElement[Any]
     to: str
     word: str
     back: str
 
-
-def _step(query: Select[Any], near: ColumnElement[Any], to: str, word: str, back: str) -> Step:
-    return Step(query=query, near=near, to=to, word=word, back=back)
+    @property
+    def near(self) -> ColumnElement[Any]:
+        """The column that says where one comes from."""
+        return next(iter(self.query.selected_columns))
 
 
 def follow(
@@ -211,66 +210,56 @@ _NOTHING: Any = sql.cast(sql.null(), sql.BigInteger)
 _RECORDED = sql.and_(STATEMENT.c.id == ABOUT.c.statement, find.counts(STATEMENT.c.reason))
 _OTHER = STATEMENT.alias("other")
 
-_ABOUT = _step(
+_ABOUT = Step(
     sql.select(ABOUT.c.statement, ABOUT.c.artifact, ABOUT.c.statement).join(STATEMENT, _RECORDED),
-    ABOUT.c.statement,
     "artifact",
     "is about",
     "is described by",
 )
-_PARTS = _step(
-    sql.select(PART.c.parent, PART.c.child, _NOTHING), PART.c.parent, "artifact", "has", "part of"
-)
-_WHOLES = _step(
-    sql.select(PART.c.child, PART.c.parent, _NOTHING), PART.c.child, "artifact", "part of", "has"
-)
-_BUILDS = _step(
+_PARTS = Step(sql.select(PART.c.parent, PART.c.child, _NOTHING), "artifact", "has", "part of")
+_WHOLES = Step(sql.select(PART.c.child, PART.c.parent, _NOTHING), "artifact", "part of", "has")
+_BUILDS = Step(
     sql.select(ABOUT.c.artifact, BUILD.c.statement, BUILD.c.statement).join(
         BUILD, BUILD.c.statement == ABOUT.c.statement
     ),
-    ABOUT.c.artifact,
     "statement",
     "is described by",
     "is about",
 )
-_PROMOTED = _step(
+_PROMOTED = Step(
     sql.select(PROMOTION.c.image, PROMOTION.c.statement, PROMOTION.c.statement),
-    PROMOTION.c.image,
     "statement",
     "was promoted by",
     "is about",
 )
-_JUDGED_BY = _step(
+_JUDGED_BY = Step(
     sql.select(RUN.c.statement, WEIGHED.c.verdict, WEIGHED.c.verdict)
     .select_from(RUN)
     .join(STATEMENT, STATEMENT.c.id == RUN.c.statement)
     .join(WEIGHED, WEIGHED.c.payload == STATEMENT.c.payload),
-    RUN.c.statement,
     "statement",
     "was judged by",
     "judges",
 )
-_JUDGES = _step(
+_JUDGES = Step(
     sql.select(WEIGHED.c.verdict, RUN.c.statement, WEIGHED.c.verdict)
     .select_from(WEIGHED)
     .join(STATEMENT, STATEMENT.c.payload == WEIGHED.c.payload)
     .join(RUN, RUN.c.statement == STATEMENT.c.id),
-    WEIGHED.c.verdict,
     "statement",
     "judges",
     "was judged by",
 )
-_PREVIOUS = _step(
+_PREVIOUS = Step(
     sql.select(PROMOTION.c.statement, _OTHER.c.id, PROMOTION.c.statement)
     .select_from(PROMOTION)
     .join(_OTHER, _OTHER.c.payload == PROMOTION.c.previous)
     .where(PROMOTION.c.previous != "", find.counts(_OTHER.c.reason)),
-    PROMOTION.c.statement,
     "statement",
     "follows",
     "is followed by",
 )
-_ALIKE = _step(
+_ALIKE = Step(
     sql.select(STATEMENT.c.id, _OTHER.c.id, _OTHER.c.id)
     .select_from(STATEMENT)
     .join(_OTHER, _OTHER.c.payload == STATEMENT.c.payload)
@@ -280,56 +269,49 @@ _ALIKE = _step(
         STATEMENT.c.payload != "",
         _OTHER.c.id != STATEMENT.c.id,
     ),
-    STATEMENT.c.id,
     "statement",
     "is also signed as",
     "is also signed as",
 )
-_USED = _step(
+_USED = Step(
     sql.select(MADE_FROM.c.material, MADE_FROM.c.build, MADE_FROM.c.build),
-    MADE_FROM.c.material,
     "statement",
     "is an input of",
     "is made from",
 )
-_INPUTS = _step(
+_INPUTS = Step(
     # Few statements are builds: else PostgreSQL looks for them in all that builds are made from.
     sql.select(BUILD.c.statement, MADE_FROM.c.material, MADE_FROM.c.build).join(
         MADE_FROM, MADE_FROM.c.build == BUILD.c.statement
     ),
-    BUILD.c.statement,
     "material",
     "is made from",
     "is an input of",
 )
-_HELD = _step(
+_HELD = Step(
     sql.select(HOLDS.c.package, HOLDS.c.artifact, HOLDS.c.statement),
-    HOLDS.c.package,
     "artifact",
     "is inside",
     "holds",
 )
-_RAN = _step(
+_RAN = Step(
     sql.select(RUN.c.device, RUN.c.statement, RUN.c.statement),
-    RUN.c.device,
     "statement",
     "signed",
     "was signed by",
 )
-_ON = _step(
+_ON = Step(
     sql.select(RUN.c.statement, RUN.c.device, RUN.c.statement).where(RUN.c.device.is_not(None)),
-    RUN.c.statement,
     "signer",
     "was signed by",
     "signed",
 )
-_SIGNED = _step(
+_SIGNED = Step(
     sql.select(STATEMENT.c.signer, STATEMENT.c.id, STATEMENT.c.id).where(
         find.counts(STATEMENT.c.reason),
         # What everything has would lead from anything to anything.
         STATEMENT.c.kind.in_(("provenance", "verdict", "promotion", "run", "rebuild")),
     ),
-    STATEMENT.c.signer,
     "statement",
     "signed",
     "was signed by",
