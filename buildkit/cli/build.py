@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from buildkit import amounts
 from buildkit.cli import render, signer
 
 if TYPE_CHECKING:
@@ -61,10 +62,10 @@ def run(options: argparse.Namespace) -> int:
 def _table(result: BuildResult) -> str:
     rows = [("image", result.image_digest, "")]
     rows += [
-        (f"  {item.platform}", item.digest, render.size(item.size)) for item in result.platforms
+        (f"  {item.platform}", item.digest, amounts.size(item.size)) for item in result.platforms
     ]
     for model in result.models:
-        rows.append((f"model {model.target}", model.digest, render.size(model.size)))
+        rows.append((f"model {model.target}", model.digest, amounts.size(model.size)))
     accuracy = [
         line
         for model in result.models[:1]

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from buildkit import amounts
 from buildkit.cli import render
 from buildkit.device import inventory
 from buildkit.device.types import Device
@@ -189,8 +190,8 @@ def _facts(device: Device, facts: Facts, *, as_json: bool) -> int:
         ("stand-in", facts.standin or "no"),
         ("target", device.target),
         ("system", f"{facts.os}, {facts.machine}, Python {facts.python}"),
-        ("memory", render.size(facts.memory_bytes) if facts.memory_bytes else "unknown"),
-        ("free disk", render.size(facts.free_bytes) if facts.free_bytes else "unknown"),
+        ("memory", amounts.size(facts.memory_bytes) if facts.memory_bytes else "unknown"),
+        ("free disk", amounts.size(facts.free_bytes) if facts.free_bytes else "unknown"),
         ("page", f"{facts.page_bytes} bytes" if facts.page_bytes else "unknown"),
         ("runtimes", "; ".join(runtimes) or "none"),
         ("key", facts.key.id if facts.key else "none: not enrolled"),

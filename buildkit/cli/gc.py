@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from buildkit import amounts
 from buildkit.cli import render, stores
 
 if TYPE_CHECKING:
@@ -42,6 +43,6 @@ def run(options: argparse.Namespace) -> int:
     verb = "would delete" if gone.dry_run else "deleted"
     print(
         f"{verb} {len(gone.entries)} entries, {gone.blobs} blobs and {gone.temporary} left-over "
-        f"files: {render.size(gone.size)}"
+        f"files: {amounts.size(gone.size)}"
     )
     return 0

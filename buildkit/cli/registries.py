@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from buildkit import amounts
 from buildkit.cli import render
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def watcher(options: argparse.Namespace) -> Callable[[Event], None] | None:
         return None
 
     def show(event: Event) -> None:
-        what = f"{event.digest[:19]} {render.size(event.size)} {event.how}"
+        what = f"{event.digest[:19]} {amounts.size(event.size)} {event.how}"
         lines.step(event.done, event.total, what)
 
     return show
@@ -78,13 +79,13 @@ def show(done: Transferred, options: argparse.Namespace, *, verb: str = "sent") 
         render.document(dataclasses.asdict(done))
         return 0
     took = done.counted
-    sent = f"{render.size(took.bytes_sent)} in {took.blobs_sent} of {took.blobs} blobs"
+    sent = f"{amounts.size(took.bytes_sent)} in {took.blobs_sent} of {took.blobs} blobs"
     rows = [
         ("digest", done.digest),
         ("in", done.where),
         ("names", ", ".join(done.names) or "none"),
         ("hangs on it", f"{done.referrers} (of {took.manifests} manifests)"),
-        (verb, f"{sent}; {render.size(took.bytes_skipped)} were there"),
+        (verb, f"{sent}; {amounts.size(took.bytes_skipped)} were there"),
     ]
     if took.listed_by == "tag":
         rows.append(("listed by", "fallback tags: this registry has no referrers API"))

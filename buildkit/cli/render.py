@@ -41,16 +41,6 @@ def table(rows: Iterable[Sequence[str]], *, indent: str = "") -> str:
     )
 
 
-def size(count: int) -> str:
-    """Bytes for people: ``48.1 MB`` (powers of 1000, as registries count)."""
-    amount = float(count)
-    for unit in ("B", "kB", "MB"):
-        if amount < 1000:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} GB"
-
-
 def document(value: Any) -> None:
     """One JSON object on standard output."""
     print(json.dumps(value, indent=2, sort_keys=True))

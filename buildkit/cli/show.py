@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from buildkit import amounts
 from buildkit.cli import render, stores
 from buildkit.evidence import kinds, referrers
 from buildkit.store import REF_NAME
@@ -56,9 +57,9 @@ def _tree(
     while stack:
         depth, role, each = stack.pop()
         indent = "  " * depth
-        yield f"{indent}{each.platform or role}", each.digest, render.size(each.size)
+        yield f"{indent}{each.platform or role}", each.digest, amounts.size(each.size)
         for other in said.get(each.digest, ()):
-            yield f"{indent}  ← {_said(other)}", other.digest, render.size(other.size)
+            yield f"{indent}  ← {_said(other)}", other.digest, amounts.size(other.size)
         # Once each: indexes that name one another many times over must not multiply.
         below = links.pop(each.digest, None)
         if below is not None:

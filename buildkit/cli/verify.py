@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from buildkit import amounts
 from buildkit.cli import render, stores
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _show(report: Report) -> None:
         print()
     count, total = report.blobs
     print(
-        f"{count} blobs hashed ({render.size(total)}), {report.signatures} signatures, "
+        f"{count} blobs hashed ({amounts.size(total)}), {report.signatures} signatures, "
         f"{report.packages} packages in SBOMs, {report.materials} materials; "
         f"policy {render.plain(report.policy)}"
     )

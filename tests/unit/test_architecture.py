@@ -26,7 +26,7 @@ PACKAGE = ROOT / "buildkit"
 FLOORS = (
     (
         *("errors", "digests", "canonical", "media", "records", "run", "conversation", "scratch"),
-        *("tools", "assets", "markup", "homes"),
+        *("tools", "assets", "markup", "homes", "amounts"),
     ),
     ("recipe", "lock", "store"),
     ("evidence",),

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from buildkit import digests
+from buildkit import amounts, digests
 from buildkit.audit.report.cells import code, folded, number, text, time
 from buildkit.audit.report.trend import when
 from buildkit.markup import Markup, foreign, join, shown, tag
@@ -55,7 +55,7 @@ def what(report: Report) -> Iterator[Markup]:
 def row_of(part: Artifact) -> Markup:
     """A part in the table of all."""
     head = tag("th", foreign(part.label), scope="row")
-    return tag("tr", head, code(part.digest), number(_size(part.size)))
+    return tag("tr", head, code(part.digest), number(amounts.size(part.size)))
 
 
 def materials(report: Report) -> Iterator[Markup]:
@@ -158,10 +158,10 @@ def model(report: Report) -> Iterator[Markup]:
         ("same answer as before", lambda card: _percent(card.agreement)),
         ("golden inputs", lambda card: _number(card.samples)),
         ("same on every CPU", _same),
-        ("size of the file", lambda card: _size(card.size)),
+        ("size of the file", lambda card: amounts.size(card.size)),
         (
             "size before quantisation",
-            lambda card: "" if card.float_size is None else _size(card.float_size),
+            lambda card: "" if card.float_size is None else amounts.size(card.float_size),
         ),
         ("parameters", lambda card: _number(card.parameters)),
         ("ONNX opset", lambda card: _number(card.opset)),
@@ -323,14 +323,3 @@ def _percent(value: float | None) -> str:
 
 def _number(value: int | None) -> str:
     return "" if value is None else f"{value:,}".replace(",", " ")
-
-
-def _size(count: int | None) -> str:
-    if count is None:
-        return ""
-    amount = float(count)
-    for unit in ("B", "kB", "MB"):
-        if amount < 1000:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} GB"

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from buildkit import amounts
 from buildkit.cli import render
 from buildkit.errors import AccuracyError, BuildkitError, Problem, RecipeError
 
@@ -79,7 +80,7 @@ def test_a_table_needs_rows_of_one_length() -> None:
     ],
 )
 def test_sizes(count: int, text: str) -> None:
-    assert render.size(count) == text
+    assert amounts.size(count) == text
 
 
 def test_a_document_is_one_object_in_ascii(capsys: pytest.CaptureFixture[str]) -> None:
