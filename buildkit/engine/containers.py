@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Loading a large image takes a while, and the engine says nothing meanwhile.
 _ANSWER_SECONDS = 600
 _TAIL_LINES, _TAIL_CHARACTERS = 20, 4000
+# A kill for want of memory and the end that it brings reach the engine on two ways, in any order.
+_KILLED, _KILL_SECONDS = 137, 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +58,8 @@ class Ended:
 
     Attributes:
         status: exit status.
-        oom_killed: the kernel ended something in it for want of memory.
+        oom_killed: the kernel ended something in it for want of memory. The engine may not see it
+            in the first moments of a container, before it watches (cgroups of version 1).
         stderr: the end of what it said.
     """
 
@@ -237,7 +240,13 @@ class Containers:
     def ended(self, name: str) -> Ended:
         """How a container ended."""
         with self._translated():
+            end = time.monotonic() + _KILL_SECONDS
             state: dict[str, Any] = self._api.inspect_container(name)["State"]
+            while (
+                state["ExitCode"] == _KILLED and not state["OOMKilled"] and time.monotonic() < end
+            ):
+                time.sleep(0.05)
+                state = self._api.inspect_container(name)["State"]
             said: bytes = self._api.logs(name, stdout=False, stderr=True, tail=_TAIL_LINES)
             return Ended(
                 status=int(state["ExitCode"]),

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 import zipfile
 from dataclasses import dataclass, replace
@@ -230,11 +231,29 @@ def test_too_little_memory_is_told_apart(scene: Scene, tmp_path: Path) -> None:
     assert run.oom_killed
     assert run.failure is not None
     assert run.failure[0] == "memory"
-    # Not even enough for the harness itself.
-    assert scene.run(memory_bytes=6500000).failure == (
+    # Not even enough for the harness itself, which can then say nothing. It does not ask at once:
+    # the engine begins to watch a container's memory when it has started.
+    greedy = packed(__main__="import time; time.sleep(1); kept = b'.' * (1 << 27)")
+    assert scene.run(smoke=greedy, memory_bytes=1 << 26).failure == (
         "memory",
         "it was killed for want of memory",
     )
+
+
+def test_a_container_that_somebody_kills_is_not_said_to_want_memory(scene: Scene) -> None:
+    def kill() -> None:
+        while not (found := scene.docker.client.containers.list(filters={"label": local.LABEL})):
+            time.sleep(0.05)
+        found[0].kill()
+
+    somebody = threading.Thread(target=kill)
+    somebody.start()
+    run = scene.run(smoke=packed(__main__="import time; time.sleep(60)"))
+    somebody.join()
+    assert (run.status, run.oom_killed, run.late) == (137, False, False)
+    assert run.failure is not None
+    assert run.failure[0] == "runtime"
+    assert "exit status 137" in run.failure[1]
 
 
 def test_a_model_that_never_ends_is_ended(scene: Scene, tmp_path: Path) -> None:
