@@ -2,7 +2,8 @@
 
 Every turn has a registry of its own on the loopback, new and empty, so that nobody finds blobs of
 the turn before, in this registry or by a cache of other repositories. Whole commands are measured,
-with their start. They take turns A B C, C B A, and every ratio is of one such turn.
+with their start. They take turns A B C, C B A, and every ratio is of one such turn. What a command
+takes for each further byte, its throughput, is what a long artifact takes more than a short one.
 """
 
 from __future__ import annotations
@@ -99,20 +100,32 @@ class Artifact:
 def push(artifact: Artifact, runs: int) -> None:
     """Print how long each takes to an empty registry, and what it brought."""
     taken: dict[str, list[float]] = {tool: [] for tool in _TOOLS}
-    brought: dict[str, str] = {}
+    brought: dict[str, list[int]] = {}
     for turn in _turns(runs):
         for tool in turn:
-            with _registry(artifact.home) as (address, folder):
-                taken[tool].append(seconds(partial(_done, artifact.pushers(address)[tool])))
-                brought[tool] = _kept(folder)
+            time, brought[tool] = _pushed(artifact, tool)
+            taken[tool].append(time)
     _print(f"{artifact.name}, push", taken, brought)
+
+
+def throughput(short: Artifact, long: Artifact, runs: int) -> None:
+    """Print the rate at which each pushes what `long` has more than `short`."""
+    rates: dict[str, list[float]] = {tool: [] for tool in _TOOLS}
+    for turn in _turns(runs):
+        for tool in turn:
+            (first, few), (second, many) = _pushed(short, tool), _pushed(long, tool)
+            rates[tool].append((sum(many) - sum(few)) / (second - first) / 1e6)
+    name = f"{long.name} after {short.name}, push"
+    for tool, found in rates.items():
+        print(f"{name}: {tool:6} {statistics.median(found[1:]):.0f} MB/s")
+    _ratios(name, rates)
 
 
 def pull(artifact: Artifact, runs: int) -> None:
     """Print how long each takes from one registry to a new folder, and what it brought."""
     folder = artifact.home / "pulled"
     taken: dict[str, list[float]] = {tool: [] for tool in _TOOLS}
-    brought: dict[str, str] = {}
+    brought: dict[str, list[int]] = {}
     with _registry(artifact.home) as (address, _):
         _done(artifact.pushers(address)["ours"])
         for turn in _turns(runs):
@@ -120,7 +133,7 @@ def pull(artifact: Artifact, runs: int) -> None:
                 calls = artifact.pullers(address, folder)[tool]
                 taken[tool].append(seconds(partial(_done, calls)))
                 files = [file for file in (folder / "blobs").rglob("*") if file.is_file()]
-                brought[tool] = _amount([file.stat().st_size for file in files])
+                brought[tool] = [file.stat().st_size for file in files]
                 shutil.rmtree(folder)
     _print(f"{artifact.name}, pull", taken, brought)
 
@@ -130,12 +143,27 @@ def _turns(runs: int) -> Iterator[tuple[str, ...]]:
         yield _TOOLS[:: -1 if number % 2 else 1]
 
 
-def _print(name: str, taken: dict[str, list[float]], brought: dict[str, str]) -> None:
+def _pushed(artifact: Artifact, tool: str) -> tuple[float, list[int]]:
+    """Seconds to an empty registry, and the sizes of what it has then."""
+    with _registry(artifact.home) as (address, folder):
+        time = seconds(partial(_done, artifact.pushers(address)[tool]))
+        blobs = (folder / "data").glob("docker/registry/v2/blobs/sha256/*/*/data")
+        return time, [file.stat().st_size for file in blobs]
+
+
+def _print(name: str, taken: dict[str, list[float]], brought: dict[str, list[int]]) -> None:
     """The first turn goes uncounted."""
     for tool, times in taken.items():
-        print(f"{name}: {tool:6} {statistics.median(times[1:]):.3f} s, {brought[tool]}")
-    for tool in list(taken)[1:]:
-        ratios = [a / b for a, b in zip(taken["ours"][1:], taken[tool][1:], strict=True)]
+        sizes = brought[tool]
+        amount = f"{sum(sizes) / 1e6:.1f} MB in {len(sizes)} blobs and manifests"
+        print(f"{name}: {tool:6} {statistics.median(times[1:]):.3f} s, {amount}")
+    _ratios(name, taken)
+
+
+def _ratios(name: str, figures: dict[str, list[float]]) -> None:
+    for tool in list(figures)[1:]:
+        both = zip(figures["ours"][1:], figures[tool][1:], strict=True)
+        ratios = [ours / theirs for ours, theirs in both]
         print(
             f"{name}: ours/{tool} {statistics.median(ratios):.2f} "
             f"({min(ratios):.2f} to {max(ratios):.2f}), {len(ratios)} turns"
@@ -150,15 +178,6 @@ def _registry(home: Path) -> Iterator[tuple[str, Path]]:
     with serving(folder) as address:
         yield address, folder
     shutil.rmtree(folder)
-
-
-def _kept(folder: Path) -> str:
-    blobs = (folder / "data").glob("docker/registry/v2/blobs/sha256/*/*/data")
-    return _amount([file.stat().st_size for file in blobs])
-
-
-def _amount(sizes: list[int]) -> str:
-    return f"{sum(sizes) / 1e6:.1f} MB in {len(sizes)} blobs and manifests"
 
 
 def _done(calls: list[list[str]]) -> None:
@@ -230,7 +249,9 @@ def main() -> None:
         # What Python compiles is kept, as on any user's machine.
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         digits = _digits(home)
-        for artifact in (digits, _bare(digits), _large(home, digits.oras, options.blobs)):
+        bare, large = _bare(digits), _large(home, digits.oras, options.blobs)
+        throughput(bare, large, runs)
+        for artifact in (digits, bare, large):
             push(artifact, runs)
             pull(artifact, runs)
 
