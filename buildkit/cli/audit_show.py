@@ -170,10 +170,10 @@ def answer(found: Answer[Any], options: argparse.Namespace) -> None:
     elif found.rows:
         columns = [each for each in _COLUMNS[kind] if _is_shown(each[1], found.rows)]
         heads = [*(head for head, _ in columns), "evidence"]
-        cells = [
-            [*(_cell(_exact(row, name)) for _, name in columns), _cell(row.evidence)]
-            for row in found.rows
-        ]
+        shown = [*(name for _, name in columns), "evidence"]
+        # Rows may differ in what has no column: the hash of a wheel for another processor, say.
+        unlike = {tuple(_text(_exact(row, name)) for name in shown): row for row in found.rows}
+        cells = [[_cell(_exact(row, name)) for name in shown] for row in unlike.values()]
         print(render.table([heads, *cells]))
     else:
         print(_NOTHING[options.question])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import json
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,9 @@ import signed_world
 from audit_world import key_id
 
 from buildkit import cli
+from buildkit.audit import types
 from buildkit.cli import audit as command
+from buildkit.cli import audit_show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,6 +102,33 @@ def test_each_form_has_the_same_rows(run: Run, question: tuple[str, ...]) -> Non
     head, *lines = out.splitlines()
     assert head.split()[-1] == "evidence"
     assert len(lines) == len(rows)
+
+
+def test_rows_that_people_cannot_tell_apart_are_one_row_of_a_table(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    wheel = types.Holder(
+        what="model",
+        name="tiny",
+        version="1.0.0",
+        variant="pi5",
+        digest=f"sha256:{1:064x}",
+        image="",
+        at=None,
+        package="pkg:pypi/numpy@2.4.6",
+        licence="",
+        sha256=f"sha256:{2:064x}",
+        evidence=(f"sha256:{3:064x}",),
+    )
+    # The wheel for another processor; and what differs only where a table shortens it.
+    other, long = replace(wheel, sha256=f"sha256:{4:064x}"), replace(wheel, package="n" * 100)
+    rows = (wheel, other, long, replace(long, package=long.package + "m"))
+    options = argparse.Namespace(question="contains", json=False, csv=False, limit=10)
+    audit_show.answer(types.Answer(rows=rows, more=False), options)
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 3
+    options.csv = True
+    audit_show.answer(types.Answer(rows=rows, more=False), options)
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 4
 
 
 def test_nothing_is_an_answer_too(run: Run) -> None:
