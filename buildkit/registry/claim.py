@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from buildkit import digests, media
 from buildkit.errors import BuildkitError, RegistryError
-from buildkit.registry.patience import Again, Stopped
+from buildkit.registry.patience import Again, Denied, Stopped
 from buildkit.store.documents import plain_artifact
 
 if TYPE_CHECKING:
@@ -85,7 +85,11 @@ class Hold:
                 msg = f"{self._repository}: too slow to write {pointer} while nobody else does"
                 raise RegistryError(msg, "run the command again; what has been written counts")
             before, self._sure = self._sure, False
-            self._repository.put_manifest_once(pointer, data, media_type)
+            try:
+                self._repository.put_manifest_once(pointer, data, media_type)
+            except Denied:
+                self._sure = before
+                raise
             self._sure = before
 
         self._repository.persist(attempt)

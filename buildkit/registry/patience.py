@@ -34,6 +34,21 @@ class Again(Exception):
         self.met = met
 
 
+class Denied(Again):
+    """The registry has not taken something, as it denies that it has the parts.
+
+    docker-registry empties its record of a part before it writes it anew, so that whoever sends
+    the same parts at the same time makes it deny what it has.
+
+    Args:
+        refusal: what to raise when it goes on.
+    """
+
+    def __init__(self, refusal: RegistryError) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
 class Stopped(Exception):
     """Another thread has failed, or the user wants an end; never leaves this room."""
 

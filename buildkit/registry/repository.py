@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from buildkit import canonical, digests, media
 from buildkit.errors import DigestError, RegistryError, StoreError
 from buildkit.records import Descriptor
-from buildkit.registry.patience import Again, Patience
+from buildkit.registry.patience import Again, Denied, Patience
 from buildkit.registry.transport import Answer, Body, Request, Transport, joined, origin, place
 from buildkit.store.blobs import DOCUMENT_LIMIT
 from buildkit.store.documents import DOCUMENT_TYPES, descriptor
@@ -33,6 +33,8 @@ _MOST_PAGES = 10_000
 _MOST_TOKENS = 3
 _NEXT = re.compile(r'<([^<>]*)>\s*;\s*rel="?next"?')
 _SAID = 300
+_DENIALS = frozenset({"BLOB_UNKNOWN", "MANIFEST_BLOB_UNKNOWN", "MANIFEST_UNKNOWN"})
+_MOST_DENIALS = 5
 
 
 class Repository:
@@ -195,12 +197,25 @@ class Repository:
             DigestError: the registry understood other bytes.
             RegistryError: it does not take it.
         """
-        return self.persist(lambda: self.put_manifest_once(pointer, data, media_type))
+        denied = 0
+
+        def attempt() -> bool:
+            nonlocal denied
+            try:
+                return self.put_manifest_once(pointer, data, media_type)
+            except Denied as error:
+                denied += 1
+                if denied == _MOST_DENIALS:
+                    raise error.refusal from error
+                raise
+
+        return self.persist(attempt)
 
     def put_manifest_once(self, pointer: str, data: bytes, media_type: str) -> bool:
         """One try of `put_manifest`.
 
         Raises:
+            Denied: it has not taken it, for want of a part.
             Again: nobody knows whether it has taken it, or will.
             DigestError, RegistryError: as there.
         """
@@ -214,7 +229,9 @@ class Repository:
         )
         with self.send(request) as answer:
             if answer.status not in (200, 201):
-                self.refuse(answer, f"manifest {pointer}")
+                said = _errors(answer)
+                refusal = self._refusal(answer, f"manifest {pointer}", said)
+                raise Denied(refusal) if _DENIALS & {code for code, _ in said} else refusal
             given = answer.headers.get("Docker-Content-Digest", digest)
             if given != digest:
                 msg = f"{self}: took manifest {digest} for {given[:80]}"
@@ -325,16 +342,19 @@ class Repository:
         Raises:
             RegistryError: always.
         """
-        msg = f"{self}: {what}: the registry answers {answer.status}{_reason(answer)}"
+        raise self._refusal(answer, what, _errors(answer))
+
+    def _refusal(self, answer: Answer, what: str, said: Sequence[tuple[str, str]]) -> RegistryError:
+        msg = f"{self}: {what}: the registry answers {answer.status}{_reason(said)}"
         if answer.status == 404:
-            raise RegistryError(msg, "check the name of the repository, the tag and the digest")
-        if answer.status == 400 and self.base.startswith("http:"):
-            raise RegistryError(msg, "if this registry speaks TLS, leave --plain-http away")
-        raise RegistryError(msg)
+            return RegistryError(msg, "check the name of the repository, the tag and the digest")
+        if answer.status == 400 and not said and self.base.startswith("http:"):
+            return RegistryError(msg, "if this registry speaks TLS, leave --plain-http away")
+        return RegistryError(msg)
 
     def _denied(self, answer: Answer) -> NoReturn:
         with answer:
-            msg = f"{self}: the registry answers {answer.status}{_reason(answer)}"
+            msg = f"{self}: the registry answers {answer.status}{_reason(_errors(answer))}"
         if answer.status == 401:
             raise RegistryError(msg, self._authorizer.remedy)
         raise RegistryError(msg, "log in as somebody who may do this here, or check the name")
@@ -385,14 +405,15 @@ def fallback_tag(digest: str) -> str:
     return digest.replace(":", "-")
 
 
-def _reason(answer: Answer) -> str:
-    """What the registry says about it, if it is said as the specification says."""
+def _errors(answer: Answer) -> list[tuple[str, str]]:
+    """Codes and messages of a refusal, if it is said as the specification says."""
     try:
         document = canonical.load(answer.document(1 << 16))
-        said = "; ".join(
-            f"{each.get('code', '')} {each.get('message', '')}".strip()
-            for each in document["errors"]
-        )
+        return [(str(e.get("code", "")), str(e.get("message", ""))) for e in document["errors"]]
     except (Again, RegistryError, ValueError, KeyError, TypeError, AttributeError):
-        return ""
+        return []
+
+
+def _reason(errors: Sequence[tuple[str, str]]) -> str:
+    said = "; ".join(f"{code} {message}".strip() for code, message in errors)
     return f" ({said[:_SAID]})" if said else ""

@@ -174,10 +174,10 @@ def test_a_line_that_is_cut(digits: Project, folder: Path, tmp_path: Path) -> No
     assert clean.check() == ()
 
 
-def test_two_at_once_lose_nothing(digits: Project, folder: Path, tmp_path: Path) -> None:
-    """Both attach to one image; the fallback tag lists what each of them brought."""
+def test_several_at_once_lose_nothing(digits: Project, folder: Path, tmp_path: Path) -> None:
+    """All attach to one image; the fallback tag lists what each of them brought."""
     stores = []
-    for name in ("one", "two"):
+    for name in ("one", "two", "three", "four"):
         store = Store.create(tmp_path / name)
         shutil.copytree(digits.store.root / "blobs", store.root / "blobs", dirs_exist_ok=True)
         shutil.copy(digits.store.root / "index.json", store.root / "index.json")

@@ -15,7 +15,7 @@ from buildkit import digests
 from buildkit.errors import RegistryError
 from buildkit.registry import claim
 from buildkit.registry.claim import END, MOVE, Hold, Times
-from buildkit.registry.patience import Again, Patience, Stopped
+from buildkit.registry.patience import Again, Denied, Patience, Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -368,6 +368,29 @@ def test_a_write_that_was_cut_leaves_the_claim_to_lapse(lands: bool) -> None:  #
     # The second try worked; the first may arrive any time.
     assert tags.found == {TAG: "mine", "canary": digests.of_bytes(b"x")}
     assert said == [f"{TAG} is left to lapse: for 40 s nobody moves it"]
+
+
+def test_a_write_that_was_denied_is_made_again_and_the_claim_taken_back() -> None:
+    time, tags, line = alone()
+    tags.found[TAG] = "mine"
+    whole, denials = line.put_manifest_once, [1, 2]
+
+    def deny(tag: str, data: bytes, kind: str) -> bool:
+        if tag == "canary" and denials:
+            denials.pop()
+            raise Denied(RegistryError("the registry answers 400"))
+        return bool(whole(tag, data, kind))
+
+    line.put_manifest_once = deny
+
+    def work() -> None:
+        hold = held(line, time)
+        hold.put("canary", b"x", "")
+        hold.end(TAG, lambda _: None)
+
+    in_time(work, time)
+    free = digests.of_bytes(claim.free())
+    assert tags.found == {TAG: free, "canary": digests.of_bytes(b"x")}
 
 
 def test_who_is_too_late_writes_nothing_more() -> None:

@@ -15,6 +15,7 @@ from buildkit.registry import upload
 from buildkit.store import REF_NAME, Store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -193,6 +194,47 @@ def test_a_proxy_that_takes_no_long_requests(
     with serving(Fake(before=refuse)) as fake:
         registries.push("demo:1", name_of(fake), store=world.store, access=access())
     assert fake.blobs[world.layer.digest] == LAYER
+
+
+def denying(times: int, status: int, code: str) -> tuple[Callable[[Handler], bool], list[str]]:
+    """So many answers to manifests that nobody wants, and the addresses they were for."""
+    asked: list[str] = []
+
+    def deny(handler: Handler) -> bool:
+        if handler.command != "PUT" or "/manifests/" not in handler.path:
+            return False
+        asked.append(handler.path)
+        if len(asked) > times:
+            return False
+        handler.body()
+        handler.error(status, code)
+        return True
+
+    return deny, asked
+
+
+def test_a_registry_that_denies_for_a_moment_what_it_has(tmp_path: Path) -> None:
+    world = make(tmp_path / "a")
+    deny, asked = denying(3, 400, "MANIFEST_BLOB_UNKNOWN")
+    with serving(Fake(before=deny)) as fake:
+        registries.push("demo:1", name_of(fake), store=world.store, access=access())
+        assert len(asked) == len(set(asked)) + 3
+        clean = Store.create(tmp_path / "clean")
+        registries.pull(name_of(fake, "team/demo:1"), store=clean, access=access())
+    assert clean.resolve("demo:1").digest == world.store.resolve("demo:1").digest
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "times"), [(404, "MANIFEST_BLOB_UNKNOWN", 5), (400, "MANIFEST_INVALID", 1)]
+)
+def test_what_a_registry_goes_on_to_refuse_is_an_error(
+    tmp_path: Path, status: int, code: str, times: int
+) -> None:
+    world = make(tmp_path / "a")
+    deny, asked = denying(1000, status, code)
+    with serving(Fake(before=deny)) as fake, pytest.raises(RegistryError, match=code):
+        registries.push("demo:1", name_of(fake), store=world.store, access=access())
+    assert max(asked.count(each) for each in asked) == times
 
 
 def test_a_cut_download_goes_on(tmp_path: Path) -> None:
