@@ -252,7 +252,8 @@ def judge(
                 for each in results
             ]
             side = Side(what=what.chosen, runs=runs, payloads=[each.payload for each in results])
-            done.append(trials.finished([side], what.rules, device=device, key=key, shelf=shelf))
+            attempt = trials.judge((side,), what.rules)
+            done.append(trials.finished(attempt, what.rules, device=device, key=key, shelf=shelf))
     return Judged(trials=tuple(done), passed_over=tuple(sieve.passed_over))
 
 

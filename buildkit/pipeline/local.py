@@ -108,8 +108,8 @@ def tried(
         progress.note(f"{DEVICE}: {text}")
 
     bench = _Bench(place=place, store=store, shelf=shelf, rules=what.rules, harness=zips.smoke())
-    sides, attempts = trials.repeat(bench, what, say)
-    return trials.finished(sides, what.rules, device=DEVICE, shelf=shelf, attempts=attempts)
+    attempt = trials.repeat(bench, what, say)
+    return trials.finished(attempt, what.rules, device=DEVICE, shelf=shelf)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -105,26 +105,24 @@ class _Work:
         """Everything with one device."""
         what = self.found[device.target]
         say = _Teller(device.name, self.progress)
-        brought, attempts = 0, 1
-        sides: tuple[Side, ...]
+        brought = 0
         try:
             with ssh.connect(device) as link:
                 agent = agents.Agent(link=link, packed=self.courier)
                 bench = _Bench(work=self, device=device, agent=agent, rules=what.rules, say=say)
                 brought = bench.bring(what.both)
-                sides, attempts = trials.repeat(bench, what, say.note)
+                attempt = trials.repeat(bench, what, say.note)
         except (DeviceError, DeviceRefused) as error:
             if self.stop.is_set():
                 raise
             unrun = documents.unrun(error, device=device.name, target=device.target)
-            sides = (Side(what=what.chosen, runs=[unrun]),)
+            attempt = trials.judge((Side(what=what.chosen, runs=[unrun]),), what.rules)
         return trials.finished(
-            sides,
+            attempt,
             what.rules,
             device=device.name,
             key=device.key,
             shelf=self.shelf,
-            attempts=attempts,
             brought=brought,
         )
 

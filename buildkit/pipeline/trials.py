@@ -142,6 +142,20 @@ class Side:
     payloads: list[bytes] = field(default_factory=list)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """All turns of one attempt, and what the gate makes of them."""
+
+    sides: tuple[Side, ...]
+    verdict: Verdict
+    number: int = 1
+
+    @property
+    def baseline(self) -> tuple[Run, ...]:
+        """Runs of the baseline; none without one."""
+        return tuple(self.sides[1].runs) if len(self.sides) > 1 else ()
+
+
 def pair(asked: Asked, target: str) -> Pair:
     """What devices of a target are to run.
 
@@ -160,20 +174,15 @@ def pair(asked: Asked, target: str) -> Pair:
     )
 
 
-def repeat(bench: Bench, what: Pair, say: Callable[[str], None]) -> tuple[tuple[Side, ...], int]:
-    """Run it until it is decided, or has been tried as often as the rules allow.
-
-    Returns:
-        The sides of the last attempt, and how many attempts there were.
-    """
-    attempt = 1
+def repeat(bench: Bench, what: Pair, say: Callable[[str], None]) -> Attempt:
+    """Run it until it is decided, or has been tried as often as the rules allow: the last time."""
+    number = 1
     while True:
-        sides = _turns(bench, what, say)
-        verdict = judge(sides, what.rules)
-        say(f"{verdict.outcome}, attempt {attempt}")
-        if not gate.retry(verdict, attempt, what.rules):
-            return sides, attempt
-        attempt += 1
+        attempt = judge(_turns(bench, what, say), what.rules, number)
+        say(f"{attempt.verdict.outcome}, attempt {number}")
+        if not gate.retry(attempt.verdict, number, what.rules):
+            return attempt
+        number += 1
         bench.recover()
 
 
@@ -221,37 +230,37 @@ def order(what: Candidate, rules: Rules, harness: str, *, runtime: str = "auto")
     )
 
 
-def judge(sides: Sequence[Side], rules: Rules) -> Verdict:
+def judge(sides: tuple[Side, ...], rules: Rules, number: int = 1) -> Attempt:
     """What the gate makes of the runs of an attempt."""
-    return gate.judge(sides[0].runs, rules, sides[0].what.expected, baseline=_baseline(sides))
+    baseline = sides[1].runs if len(sides) > 1 else ()
+    verdict = gate.judge(sides[0].runs, rules, sides[0].what.expected, baseline=baseline)
+    return Attempt(sides=sides, verdict=verdict, number=number)
 
 
 def finished(
-    sides: Sequence[Side],
+    attempt: Attempt,
     rules: Rules,
     *,
     device: str,
     key: str = "",
     shelf: Shelf | None = None,
-    attempts: int = 1,
     brought: int = 0,
 ) -> Trial:
-    """Judge the last attempt, and write the verdict down.
+    """Write the verdict of the last attempt down.
 
     Args:
-        sides: of that attempt.
-        rules: by which.
+        attempt: that one.
+        rules: by which it was judged.
         device: its name.
         key: id of the device's key; empty when it ran on none.
         shelf: where the signed verdict goes; nowhere when absent.
-        attempts: how many there were.
         brought: bytes that went to the device.
 
     Raises:
         SignerError: it cannot be signed.
         StoreError: the store cannot be written.
     """
-    mine, verdict = sides[0], judge(sides, rules)
+    mine, verdict = attempt.sides[0], attempt.verdict
     referrers = [digest for run in mine.runs for digest in run.evidence]
     # Without a test result there is nothing that a verdict could rest on.
     if shelf is not None and mine.payloads:
@@ -262,10 +271,10 @@ def finished(
             model=Subject(name=mine.what.name, digest=mine.what.model.digest),
             runs=mine.runs,
             keys={device: key},
-            inputs=[payload for side in sides for payload in side.payloads],
+            inputs=[payload for side in attempt.sides for payload in side.payloads],
             resource=f"urn:edge-buildkit:image:{mine.what.index.digest}",
             at=int(time.time()),
-            baseline=_baseline(sides),
+            baseline=attempt.baseline,
         )
         if said is not None:
             referrers += [each.digest for each in shelf.say(said, mine.what.subjects)]
@@ -275,8 +284,8 @@ def finished(
         rules=rules,
         verdict=verdict,
         runs=tuple(mine.runs),
-        baseline=_baseline(sides),
-        attempts=attempts,
+        baseline=attempt.baseline,
+        attempts=attempt.number,
         brought=brought,
         referrers=tuple(referrers),
         tried=(
@@ -347,7 +356,3 @@ def _page(file: Path, trial: Trial, taken: Sequence[Path]) -> Path:
     names += [f"{names[1]}-{number}" for number in range(2, len(taken) + 2)]
     paths = [file.with_name(f"{file.stem}-{name}{file.suffix}") for name in names]
     return next(path for path in paths if path not in taken)
-
-
-def _baseline(sides: Sequence[Side]) -> tuple[Run, ...]:
-    return tuple(sides[1].runs) if len(sides) > 1 else ()

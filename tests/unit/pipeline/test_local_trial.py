@@ -321,9 +321,9 @@ class Cut:
 
 def test_another_attempt_waits_until_the_device_is_back(world: World) -> None:
     bench, what = Cut(world), trials.pair(world.asked(), "pi5")
-    sides, attempts = trials.repeat(bench, what, lambda _: None)
-    assert trials.judge(sides, what.rules).outcome is Outcome.PASS
-    assert (attempts, bench.waited) == (2, 1)
+    attempt = trials.repeat(bench, what, lambda _: None)
+    assert attempt.verdict.outcome is Outcome.PASS
+    assert (attempt.number, bench.waited) == (2, 1)
 
 
 @pytest.mark.parametrize(
@@ -334,8 +334,8 @@ def test_a_refused_baseline_is_not_the_candidates_fault(
 ) -> None:
     publish(world.store, "before:1.0.0")
     what = trials.pair(replace(world.asked(), baseline="before:1.0.0"), "pi5")
-    sides, attempts = trials.repeat(Refusing(world, refused), what, lambda _: None)
-    trial = trials.finished(sides, what.rules, device="shelf-1", attempts=attempts)
+    attempt = trials.repeat(Refusing(world, refused), what, lambda _: None)
+    trial = trials.finished(attempt, what.rules, device="shelf-1")
     assert (trial.verdict.outcome, trial.attempts) == (outcome, 1)
     assert {each.rule for each in trial.verdict.findings} == {"refused"}
 
