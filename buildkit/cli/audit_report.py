@@ -33,18 +33,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, index: Index) -> int:
     """Ask the index, and write the page."""
-    from buildkit.cli import render  # noqa: PLC0415 - `--help` must not wait for it
-    from buildkit.pipeline import audit_report as pipeline  # noqa: PLC0415 - as above
+    from buildkit.audit.report import page  # noqa: PLC0415 - `--help` must not wait for it
+    from buildkit.cli import render  # noqa: PLC0415 - as above
+    from buildkit.pipeline import audit_report, pages  # noqa: PLC0415 - as above
 
-    found = pipeline.report(index, options.ref, store=_store(options))
+    found = audit_report.report(index, options.ref, store=_store(options))
     if options.json:
         render.document(dataclasses.asdict(found))
         return 0
-    text = pipeline.html(found, now=int(time.time()))
+    text = page.html(found, at=int(time.time()))
     if options.html == "-":
         sys.stdout.write(text)
     else:
-        pipeline.write(text, Path(options.html))
+        pages.write(text, Path(options.html))
         print(render.plain(f"page       {options.html}"))
     return 0
 

@@ -29,10 +29,11 @@ def show(
     passed_over: Sequence[str] = (),
 ) -> int:
     """Print them, whose rules they rest on, and what was passed over; the exit status."""
-    from buildkit.pipeline import trials as made  # noqa: PLC0415 - `--help` must not wait for it
+    from buildkit.pipeline import pages  # noqa: PLC0415 - `--help` must not wait for it
+    from buildkit.pipeline import trials as made  # noqa: PLC0415 - as above
 
     ref, outcome = named.ref, made.outcome(trials)
-    pages = made.pages(ref, trials, page) if page is not None else ()
+    written = pages.of_trials(ref, trials, page) if page is not None else ()
     if as_json:
         render.document(
             {
@@ -40,7 +41,7 @@ def show(
                 "outcome": str(outcome),
                 "rules_from": named.rules_from,
                 "trials": [_plain(trial) for trial in trials],
-                "pages": [str(each) for each in pages],
+                "pages": [str(each) for each in written],
                 "passed_over": list(passed_over),
             }
         )
@@ -51,7 +52,7 @@ def show(
         _show(trial)
     for why in passed_over:
         print(render.plain(f"not judged {why}"))
-    for each in pages:
+    for each in written:
         print(render.plain(f"page       {each}"))
     print(render.plain(f"{ref}: {outcome}{_where(trials)}"))
     return _STATUS[outcome]

@@ -1,4 +1,4 @@
-"""``audit report``: from an index, and the models' cards in the store, to one page."""
+"""``audit report``: what an index knows of an artifact, and the models' cards in the store."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from buildkit.audit.report import card as cards
-from buildkit.audit.report import page
 from buildkit.audit.report.facts import facts
-from buildkit.errors import DigestError, EvidenceError, InputError, StoreError
+from buildkit.errors import DigestError, EvidenceError, StoreError
 from buildkit.evidence import kinds, shapes
 from buildkit.evidence.reasons import Reason
 from buildkit.store.documents import descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from buildkit.audit.database import Index
     from buildkit.audit.report.types import Artifact, Card, Report
@@ -46,29 +44,6 @@ def report(index: Index, ref: str, *, store: Store | None) -> Report:
     if others := [each.label for each in models if each not in believed]:
         unread.append(f"nobody whose word counts says who made {', '.join(others)}")
     return replace(found, cards=tuple(read), cards_unread="; ".join(unread))
-
-
-def html(found: Report, *, now: int) -> str:
-    """The page of a report.
-
-    Args:
-        found: the report.
-        now: seconds since 1970.
-    """
-    return page.html(found, at=now)
-
-
-def write(text: str, file: Path) -> None:
-    """Write a page.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        msg = f"{file}: cannot be written: {error.strerror}"
-        raise InputError(msg, "name a file in a folder that is there") from error
 
 
 def _cards(store: Store | None, models: Iterable[Artifact]) -> tuple[list[Card], list[str]]:

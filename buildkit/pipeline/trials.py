@@ -11,7 +11,7 @@ from buildkit import digests, gate
 from buildkit.device.types import Order
 from buildkit.errors import InputError
 from buildkit.evidence.statement import Subject
-from buildkit.gate import documents, page
+from buildkit.gate import documents
 from buildkit.gate.types import Outcome
 from buildkit.pipeline import candidate
 from buildkit.recipe import TARGETS, SmokeSpec
@@ -320,39 +320,3 @@ def outcome(trials: Sequence[Trial]) -> Outcome:
         if worst in found:
             return worst
     return Outcome.PASS if found else Outcome.INCONCLUSIVE
-
-
-def pages(ref: str, trials: Sequence[Trial], file: Path) -> tuple[Path, ...]:
-    """Write the page of each trial; with several, the device's name goes before the suffix.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    written: list[Path] = []
-    for trial in trials:
-        path = _page(file, trial, written) if len(trials) > 1 else file
-        facts = [("device", trial.device), ("target", trial.target), ("asked for", ref)]
-        facts += trial.tried
-        text = page.html(
-            trial.verdict,
-            trial.rules,
-            title=f"{ref} on {trial.device}",
-            runs=trial.runs,
-            baseline=trial.baseline,
-            facts=facts,
-        )
-        try:
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            msg = f"{path}: cannot be written: {error.strerror}"
-            raise InputError(msg, "name a file in a folder that is there") from error
-        written.append(path)
-    return tuple(written)
-
-
-def _page(file: Path, trial: Trial, taken: Sequence[Path]) -> Path:
-    """A name that no other trial has: one device may have been tried as several targets."""
-    names = [trial.device, f"{trial.device}-{trial.target}"]
-    names += [f"{names[1]}-{number}" for number in range(2, len(taken) + 2)]
-    paths = [file.with_name(f"{file.stem}-{name}{file.suffix}") for name in names]
-    return next(path for path in paths if path not in taken)

@@ -19,7 +19,7 @@ from buildkit import cli, media
 from buildkit.errors import InputError
 from buildkit.evidence import bundle, kinds, referrers, smoke, statement
 from buildkit.gate import Outcome
-from buildkit.pipeline import gates, trials
+from buildkit.pipeline import gates, pages, trials
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -260,11 +260,16 @@ def test_names_that_nobody_has(world: World) -> None:
 def test_pages_have_names_of_their_own(world: World, tmp_path: Path) -> None:
     world.saw()
     (trial,) = judged(world).trials
-    names = trials.pages(REF, [trial, trial, trial, trial], tmp_path / "page.html")
+    names = pages.of_trials(REF, [trial, trial, trial, trial], tmp_path / "page.html")
     assert [each.name for each in names] == [
         *("page-board.html", "page-board-pi5.html"),
         *("page-board-pi5-2.html", "page-board-pi5-3.html"),
     ]
+
+
+def test_a_page_that_cannot_be_written_is_the_users_fault(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere/page\.html: cannot be written: No such file"):
+        pages.write("", tmp_path / "nowhere/page.html")
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from buildkit.errors import (
 from buildkit.evidence import bundle, kinds, referrers, smoke, statement
 from buildkit.evidence.signer import NOBODY
 from buildkit.gate import Outcome, Run, documents
-from buildkit.pipeline import hostresult, local, trials
+from buildkit.pipeline import hostresult, local, pages, trials
 from buildkit.pipeline.progress import Silent
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def test_a_pass_is_one_on_no_device_wherever_it_is_told(world: World, tmp_path: 
     assert (device["name"], device["local"], device["key"]) == ("local", True, "")
     assert smoke.read_verdict(verdict, "x").inputs == {smoke.payload_digest(result.payload())}
 
-    (page,) = trials.pages(REF, [trial], tmp_path / "page.html")
+    (page,) = pages.of_trials(REF, [trial], tmp_path / "page.html")
     assert "LOCAL: it ran in an engine of the host, on no device" in page.read_text()
 
 
