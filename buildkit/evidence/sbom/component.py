@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Origin = Literal["lock", "seen", "both"]
 
+DEB, PYTHON = "deb", "python"
 # Debian's code names → the release that scanners know.
 RELEASES = {"bookworm": "12", "trixie": "13"}
 _SECURITY = "-security"
@@ -107,6 +108,34 @@ def debian_purl(pin: DebianPin) -> str:
 def wheel_purl(pin: WheelPin) -> str:
     """The package URL of a wheel: ``pkg:pypi/NAME@VERSION``."""
     return purl("pypi", pin.name, pin.version)
+
+
+def of_debian(pin: DebianPin) -> Component:
+    """The component that a lock pins as a Debian package."""
+    return Component(
+        kind=DEB,
+        name=pin.name,
+        version=pin.version,
+        architecture=pin.architecture,
+        purl=debian_purl(pin),
+        origin="lock",
+        sha256=pin.sha256,
+        file=pin.file,
+    )
+
+
+def of_wheel(pin: WheelPin) -> Component:
+    """The component that a lock pins as a wheel."""
+    return Component(
+        kind=PYTHON,
+        name=pin.name,
+        version=pin.version,
+        architecture="",
+        purl=wheel_purl(pin),
+        origin="lock",
+        sha256=pin.sha256,
+        file=pin.file,
+    )
 
 
 def debian(name: str, version: str, architecture: str, distro: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from buildkit.errors import EvidenceError
 from buildkit.evidence.reasons import Reason
 from buildkit.evidence.sbom import component as components
-from buildkit.evidence.sbom.component import Component
+from buildkit.evidence.sbom.component import DEB, PYTHON, Component
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from buildkit.lock.types import PlatformPins
 
 Difference = Literal["unseen", "unlocked", "copy", "removed"]
-
-_DEB, _PYTHON = "deb", "python"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
@@ -88,31 +86,7 @@ def merge(
 
 
 def _locked(pins: PlatformPins) -> list[Component]:
-    return [
-        Component(
-            kind=_DEB,
-            name=pin.name,
-            version=pin.version,
-            architecture=pin.architecture,
-            purl=components.debian_purl(pin),
-            origin="lock",
-            sha256=pin.sha256,
-            file=pin.file,
-        )
-        for pin in pins.debian
-    ] + [
-        Component(
-            kind=_PYTHON,
-            name=wheel.name,
-            version=wheel.version,
-            architecture="",
-            purl=components.wheel_purl(wheel),
-            origin="lock",
-            sha256=wheel.sha256,
-            file=wheel.file,
-        )
-        for wheel in pins.wheels
-    ]
+    return [*map(components.of_debian, pins.debian), *map(components.of_wheel, pins.wheels)]
 
 
 def _identity(seen: Seen) -> tuple[str, str]:
@@ -120,12 +94,12 @@ def _identity(seen: Seen) -> tuple[str, str]:
 
 
 def _normal(kind: str, name: str) -> str:
-    return components.normal(name) if kind == _PYTHON else name
+    return components.normal(name) if kind == PYTHON else name
 
 
 def _same_version(pin: Component, seen: Seen) -> bool:
     """Debian's versions are one spelling; wheels may write theirs in several (PEP 440)."""
-    if pin.kind == _PYTHON:
+    if pin.kind == PYTHON:
         return _plain(pin.version) == _plain(seen.version)
     return pin.version == seen.version
 
@@ -153,9 +127,9 @@ def _unlocked(seen: Sequence[Seen]) -> Component:
 
 def _made_up(seen: Seen) -> str:
     """A package URL for what syft gave none, so that everything has one."""
-    if seen.kind == _DEB:
+    if seen.kind == DEB:
         return components.debian(seen.name, seen.version, seen.architecture, "")
-    if seen.kind == _PYTHON:
+    if seen.kind == PYTHON:
         return components.purl("pypi", seen.name, seen.version)
     return components.purl("generic", seen.name, seen.version)
 

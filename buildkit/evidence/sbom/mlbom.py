@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 from buildkit import digests
 from buildkit.evidence.sbom import component as components
 from buildkit.evidence.sbom import cyclonedx, licences, modelcard, spdx
-from buildkit.evidence.sbom.component import Component
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from buildkit.evidence.sbom.component import Tool
+    from buildkit.evidence.sbom.component import Component, Tool
     from buildkit.lock.types import FilePin, Lock
 
 _MODEL = "machine-learning-model"
@@ -81,19 +80,7 @@ def read(digest: str, card: Mapping[str, Any], lock: Lock) -> Made:
         files=tuple((pin, _uses(pin.path, recipe)) for pin in sorted(lock.model.files)),
         ancestors=ancestors,
         commit=lock.model.commit,
-        tools=tuple(
-            Component(
-                kind="python",
-                name=wheel.name,
-                version=wheel.version,
-                architecture="",
-                purl=components.wheel_purl(wheel),
-                origin="lock",
-                sha256=wheel.sha256,
-                file=wheel.file,
-            )
-            for wheel in sorted(wheels)
-        ),
+        tools=tuple(map(components.of_wheel, sorted(wheels))),
     )
 
 
