@@ -84,7 +84,7 @@ def put_base(store: Store, folders: Mapping[str, Mapping[str, Path]]) -> Base:
         configs[platform] = graft.base_config(platform, stack)
         config = store.put_json(configs[platform], media.CONFIG)
         document = graft.manifest(config, [layer.descriptor for layer in stack], {})
-        manifests.append(_at(store.put_json(document, media.MANIFEST), platform))
+        manifests.append(store.put_json(document, media.MANIFEST, platform=platform))
     index = store.put_json(graft.index(manifests, {}), media.INDEX)
     return Base(index=index, configs=configs, layers=layers)
 
@@ -172,8 +172,9 @@ def put_image(
         config = store.put_json(document, media.CONFIG)
         layers = [layer.descriptor for layer in base.layers[platform]]
         layers += [layer.descriptor for _, layer in app.layers]
-        manifest = store.put_json(graft.manifest(config, layers, labels), media.MANIFEST)
-        manifests.append(_at(manifest, platform))
+        document = graft.manifest(config, layers, labels)
+        manifest = store.put_json(document, media.MANIFEST, platform=platform)
+        manifests.append(manifest)
         size = manifest.size + config.size + sum(layer.size for layer in layers)
         platforms.append(Platform(platform=platform, digest=manifest.digest, size=size))
     index = store.put_json(graft.index(manifests, labels), media.INDEX)
@@ -185,12 +186,3 @@ def _check_entrypoint(config: Mapping[str, Any]) -> None:
     if not (settings.get("Entrypoint") or settings.get("Cmd")):
         msg = "the Dockerfile gives the image neither an ENTRYPOINT nor a CMD"
         raise InputError(msg, 'add ENTRYPOINT ["/usr/bin/python3.11", "/app/main.py"]')
-
-
-def _at(descriptor: Descriptor, platform: str) -> Descriptor:
-    return Descriptor(
-        media_type=descriptor.media_type,
-        digest=descriptor.digest,
-        size=descriptor.size,
-        platform=platform,
-    )

@@ -96,13 +96,7 @@ class BlobStore:
         )
 
     def put_json(
-        self,
-        document: Any,
-        media_type: str,
-        *,
-        annotations: Mapping[str, str] | None = None,
-        artifact_type: str | None = None,
-        platform: str | None = None,
+        self, document: Any, media_type: str, *, platform: str | None = None
     ) -> Descriptor:
         """Keep `document` as canonical JSON; see `put_bytes`.
 
@@ -110,31 +104,15 @@ class BlobStore:
             StoreError: the disk is full, no permission, or the like.
             ValueError, TypeError: `document` is not JSON.
         """
-        return self.put_bytes(
-            canonical.dump(document),
-            media_type,
-            annotations=annotations,
-            artifact_type=artifact_type,
-            platform=platform,
-        )
+        return self.put_bytes(canonical.dump(document), media_type, platform=platform)
 
-    def put_file(
-        self,
-        file: Path,
-        media_type: str,
-        *,
-        digest: str | None = None,
-        annotations: Mapping[str, str] | None = None,
-        artifact_type: str | None = None,
-    ) -> Descriptor:
+    def put_file(self, file: Path, media_type: str, *, digest: str | None = None) -> Descriptor:
         """Keep a copy of a file's content, whatever its length; see `put_bytes`.
 
         Args:
             file: to be read; a symbolic link to a file is followed.
             media_type: for the descriptor.
             digest: what the content must be; a new file is then read once in place of twice.
-            annotations: of the descriptor.
-            artifact_type: of the descriptor.
 
         Raises:
             DigestError: the content is not what `digest` says; nothing is kept.
@@ -142,13 +120,7 @@ class BlobStore:
         """
         with self._shared():
             found, size = self._blobs.put_file(file, digest)
-        return Descriptor(
-            media_type=media_type,
-            digest=found,
-            size=size,
-            annotations=annotations or {},
-            artifact_type=artifact_type,
-        )
+        return Descriptor(media_type=media_type, digest=found, size=size)
 
     @contextmanager
     def receive(self, digest: str, size: int) -> Iterator[Incoming]:
