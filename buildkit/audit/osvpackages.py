@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from buildkit import distributions
+
 if TYPE_CHECKING:
     from buildkit.audit.versions import Url
 
@@ -52,7 +54,7 @@ def lookup(url: Url) -> Lookup | str:
 
 def normal(ecosystem: str, name: str) -> str:
     """A name as it is compared."""
-    return re.sub(r"[-_.]+", "-", name).lower() if ecosystem == "PyPI" else name
+    return distributions.normal(name) if ecosystem == "PyPI" else name
 
 
 def _debian(url: Url) -> Lookup | str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from buildkit import distributions
 from buildkit.audit import debver
 from buildkit.errors import InputError
 
@@ -56,7 +57,7 @@ class Wanted:
         """Ways in which the name may be written: PyPA's distributions have several."""
         lower = self.name.lower()
         whole = (f"{self.namespace}/{self.name}",) if self.namespace else ()
-        return tuple(dict.fromkeys((self.name, lower, re.sub(r"[-_.]+", "-", lower), *whole)))
+        return tuple(dict.fromkeys((self.name, lower, distributions.normal(lower), *whole)))
 
     def fits(self, url: str, version: str = "") -> bool:
         """Whether a package of that name is meant.

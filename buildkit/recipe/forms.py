@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildkit import distributions
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -36,7 +38,7 @@ class Form(NamedTuple):
 def distribution(requirement: str) -> str:
     """The normalised name (PyPA, "Names and normalization") that a requirement begins with."""
     match = re.match(_NAME, requirement)
-    return re.sub(r"[-_.]+", "-", match[0]).lower() if match else requirement
+    return distributions.normal(match[0]) if match else requirement
 
 
 def _requirement(text: str) -> str:

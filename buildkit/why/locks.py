@@ -6,6 +6,7 @@ import re
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
+from buildkit import distributions
 from buildkit.why import values
 from buildkit.why.types import Cause, Effect
 
@@ -71,11 +72,6 @@ def effects(a: Lock, b: Lock) -> tuple[Effect, ...]:
     if a.model.commit != b.model.commit and ("model-commit", "commit") not in named:
         found.append(_effect("same-in-lock", "commit", a.model.commit, b.model.commit, "commit"))
     return tuple(sorted(found, key=lambda each: each.order))
-
-
-def normalised(name: str) -> str:
-    """The name of a Python distribution or Debian package, as the lock has it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _cause(kind: str, subject: str, before: str, after: str, *places: str) -> Cause:
@@ -219,7 +215,7 @@ def _recipe_keys(a: Lock, b: Lock) -> list[Cause]:
 
 def _asked(requirement: str) -> str:
     match = _NAME.match(requirement)
-    return normalised(match[0]) if match else requirement
+    return distributions.normal(match[0]) if match else requirement
 
 
 def _follows(key: Cause, moved: Sequence[Cause]) -> bool:
@@ -227,7 +223,9 @@ def _follows(key: Cause, moved: Sequence[Cause]) -> bool:
     name, _, package = key.subject.partition(" ")
     if package:
         kind = _ASKED_FOR[name]
-        return any(each.kind == kind and normalised(each.subject) == package for each in moved)
+        return any(
+            each.kind == kind and distributions.normal(each.subject) == package for each in moved
+        )
     return any(each.kind == _TWICE.get(name) for each in moved)
 
 

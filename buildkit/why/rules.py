@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
-from buildkit.why.locks import normalised
+from buildkit import distributions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -152,8 +152,8 @@ def _inside(cause: Cause, effect: Effect, own: str, platform: str) -> int | None
         return 6
     if effect.part != own:
         return None
-    owners = {normalised(name) for name in effect.owners}
-    if normalised(cause.subject) in owners:
+    owners = {distributions.normal(name) for name in effect.owners}
+    if distributions.normal(cause.subject) in owners:
         return 0
     # A file that no package lists: a link, a folder, or what a script would have made.
     return None if owners else 4
@@ -174,7 +174,7 @@ def _same_in_recipe(cause: Cause, effect: Effect) -> int | None:
     name, _, package = effect.subject.partition(" ")
     if package:
         kind = "debian" if name.startswith("image.debian") else "wheel"
-        return 0 if (cause.kind, normalised(cause.subject)) == (kind, package) else None
+        return 0 if (cause.kind, distributions.normal(cause.subject)) == (kind, package) else None
     kinds = {
         "builder": "builder-flake",
         "model.train.seed": "training-seed",

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import ROOT, make_project
 
-from buildkit import canonical, digests, media
+from buildkit import canonical, digests, distributions, media
 from buildkit.evidence.sbom import seen
 from buildkit.image import scan
 from buildkit.lock import codec
-from buildkit.lock.resolve import pip
 from buildkit.nix import Nix
 from buildkit.pipeline.nixstage import NixStage
 from buildkit.pipeline.progress import Silent
@@ -83,7 +82,7 @@ def test_every_package_of_the_lock_is_seen_and_no_other(
         assert {
             (
                 each.kind,
-                pip.normalise(each.name) if each.kind == "python" else each.name,
+                distributions.normal(each.name) if each.kind == "python" else each.name,
                 each.version,
                 each.architecture,
             )

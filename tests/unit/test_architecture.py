@@ -26,7 +26,7 @@ PACKAGE = ROOT / "buildkit"
 FLOORS = (
     (
         *("errors", "digests", "canonical", "media", "records", "run", "conversation", "scratch"),
-        *("tools", "assets", "markup", "homes", "amounts"),
+        *("tools", "assets", "markup", "homes", "amounts", "distributions"),
     ),
     ("recipe", "lock", "store"),
     ("evidence",),

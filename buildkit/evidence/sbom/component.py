@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
+from buildkit import distributions
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -176,7 +178,7 @@ def purl(namespace: str, name: str, version: str, **qualifiers: str) -> str:
         qualifiers: in the order of their names; empty ones are left out.
     """
     if namespace == "pypi":
-        name = normal(name)
+        name = distributions.normal(name)
     text = f"pkg:{namespace}/{_quoted(name)}"
     if version:
         text += f"@{_quoted(version)}"
@@ -190,11 +192,6 @@ def releases(parts: Iterable[Component]) -> list[tuple[str, str]]:
         r"[?&]distro=(debian)-([0-9]+)(?:&|$)", "\n".join(part.purl for part in parts), re.MULTILINE
     )
     return sorted(set(found))
-
-
-def normal(distribution: str) -> str:
-    """The normal name of a Python distribution (PyPA, "Names and normalization")."""
-    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def _quoted(text: str) -> str:

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from buildkit import distributions
 from buildkit.errors import EvidenceError
 from buildkit.evidence.reasons import Reason
 from buildkit.evidence.sbom import component as components
@@ -94,7 +95,7 @@ def _identity(seen: Seen) -> tuple[str, str]:
 
 
 def _normal(kind: str, name: str) -> str:
-    return components.normal(name) if kind == PYTHON else name
+    return distributions.normal(name) if kind == PYTHON else name
 
 
 def _same_version(pin: Component, seen: Seen) -> bool:

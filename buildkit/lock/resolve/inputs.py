@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from buildkit.distributions import normal
 from buildkit.errors import ResolveError
 from buildkit.lock import cache as store
 from buildkit.lock import fetch, files, question, workers
@@ -96,7 +97,7 @@ def resolve_all(
         runner=runner,
         home=home or store.home(environ),
         keep=keep,
-        update=names | {pip.normalise(name) for name in names},
+        update=names | {normal(name) for name in names},
         python_exe=python_exe,
         environ=environ,
     )
@@ -246,8 +247,8 @@ class _Work:
 
         Where the user named what shall move, nothing else may: then only the first.
         """
-        free = {pip.normalise(name) for name in direct}
-        some = {name: version for name, version in hold.items() if pip.normalise(name) not in free}
+        free = {normal(name) for name in direct}
+        some = {name: version for name, version in hold.items() if normal(name) not in free}
         for attempt in [hold, some] if hold and not self.update else []:
             with suppress(ResolveError):
                 return ask(attempt)
@@ -437,7 +438,7 @@ def _refuse_unknown(lock: Lock, names: Collection[str]) -> None:
     have = {pin.name for host in lock.hosts.values() for pin in all_of(host)}
     for platform in lock.platforms.values():
         have |= {pin.name for pin in platform.debian} | {pin.name for pin in platform.wheels}
-    unknown = [name for name in names if name not in have and pip.normalise(name) not in have]
+    unknown = [name for name in names if name not in have and normal(name) not in have]
     if unknown:
         close = [word for name in unknown for word in difflib.get_close_matches(name, have, n=2)]
         hint = f"; did you mean {' or '.join(close)}?" if close else ""

@@ -17,7 +17,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from buildkit import scratch
+from buildkit import distributions, scratch
 from buildkit.errors import DigestError, FetchError, ResolveError, ToolError
 from buildkit.lock.types import WheelPin
 
@@ -58,11 +58,6 @@ def _alone(folder: Path) -> dict[str, str]:
     On SIGTERM it leaves them behind.
     """
     return {**_ALONE, "TMPDIR": str(folder)}
-
-
-def normalise(name: str) -> str:
-    """A distribution's name as the simple repository API compares it (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def release(version: str) -> tuple[int, ...]:
@@ -229,7 +224,7 @@ def resolve(  # noqa: PLR0917 - the request has these parts
     if report.get("environment", {}).get("platform_machine") != machine:
         msg = "pip does not take the target's environment markers"
         raise ToolError(msg, "use pip 23.0 or later in the environment of this tool")
-    left_out = {normalise(word) for word in exclude}
+    left_out = {distributions.normal(word) for word in exclude}
     pins = sorted(_pin(item) for item in report.get("install", []))
     return tuple(pin for pin in pins if pin.name not in left_out)
 
@@ -251,7 +246,7 @@ def _pin(item: dict[str, Any]) -> WheelPin:
         "sha256="
     )
     file = unquote(urlsplit(info["url"]).path.rsplit("/", 1)[-1])
-    name = normalise(item["metadata"]["name"])
+    name = distributions.normal(item["metadata"]["name"])
     if re.fullmatch(r"[0-9a-f]{64}", sha256) is None or _WHEEL.fullmatch(file) is None:
         msg = f"the index gives no wheel with a SHA-256 for {name} (file {file!r})"
         raise ResolveError(msg, "use an index that serves wheels with their hashes")

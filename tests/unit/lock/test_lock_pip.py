@@ -147,10 +147,6 @@ def test_a_file_name_says_where_it_belongs(file: str, place: tuple[str, str]) ->
     assert pip.wanted_by(file) == place
 
 
-def test_names_are_compared_as_the_index_does() -> None:
-    assert pip.normalise("Typing__Extensions.x") == "typing-extensions-x"
-
-
 @pytest.mark.parametrize(
     ("lower", "higher"), [("2.4.6", "2.4.10"), ("1.9", "1.9.1"), ("0.9rc1", "1.0"), ("9", "1!2")]
 )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from license_expression import get_spdx_licensing  # type: ignore[import-untyped]
 from packageurl import PackageURL
 
+from buildkit import distributions
 from buildkit.evidence.sbom import component as components
 from buildkit.evidence.sbom import licences
 from buildkit.evidence.sbom.licences import Licence
@@ -84,7 +85,7 @@ def test_wheels_as_the_library_writes_them(name: str, version: str) -> None:
     wheel = WheelPin(name=name, version=version, file="x.whl", sha256="0" * 64)
     found = PackageURL.from_string(components.wheel_purl(wheel))
     assert (found.type, found.namespace, found.version) == ("pypi", None, version)
-    assert found.name == components.normal(name)
+    assert found.name == distributions.normal(name)
 
 
 @given(TEXT, TEXT, TEXT)
