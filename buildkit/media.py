@@ -18,6 +18,17 @@ TITLE = "org.opencontainers.image.title"
 VERSION = "org.opencontainers.image.version"
 FILE_PATH = "org.cncf.model.filepath"
 
+# What made a layer of a base: ``created_by`` in the history of the configuration.
+MADE_BY_DEBIAN = "edge-buildkit: Debian packages"
+MADE_BY_PYTHON = "edge-buildkit: Python wheels"
+
+# A model, as CNCF ModelPack has it: manifest, configuration, the file, and the card beside it.
+MODEL = "application/vnd.cncf.model.manifest.v1+json"
+MODEL_CONFIG = "application/vnd.cncf.model.config.v1+json"
+WEIGHT = "application/vnd.cncf.model.weight.v1.raw"
+CARD = "application/vnd.cncf.model.weight.config.v1.raw"
+CARD_SCHEMA = "buildkit/model/v1"
+
 LOCK_DIGEST = "io.edge-buildkit.lock.digest"
 MODEL_DIGEST = "io.edge-buildkit.model.digest"
 MODEL_TARGET = "io.edge-buildkit.model.target"

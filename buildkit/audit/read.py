@@ -12,7 +12,6 @@ from buildkit.errors import EvidenceError
 from buildkit.evidence import bundle as bundles
 from buildkit.evidence.reasons import Reason
 from buildkit.evidence.verify import documents
-from buildkit.evidence.verify.parts import CARD, MODEL, WEIGHT
 
 if TYPE_CHECKING:
     from buildkit.audit.sources import Bytes, Source
@@ -184,7 +183,7 @@ def _what(found: Manifest) -> What:
         return "bundle" if kind == bundles.MEDIA_TYPE else "other"
     if kind == media.CHANNEL:
         return "journal"
-    if kind == MODEL:
+    if kind == media.MODEL:
         return "models" if found.is_index else "model"
     if found.is_index:
         # An index of indexes is a way to several images, as other tools write it.
@@ -204,7 +203,7 @@ def _platform(source: Source, found: Manifest) -> str:
 
 def _weight(found: Manifest) -> str:
     layers = found.layers()
-    if [each.media_type for each in layers] != [WEIGHT, CARD]:
+    if [each.media_type for each in layers] != [media.WEIGHT, media.CARD]:
         msg = f"manifest {found.digest}: its layers are not one model and its card"
         raise EvidenceError(Reason.MODEL, msg)
     return layers[0].digest

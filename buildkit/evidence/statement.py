@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from buildkit import canonical
+from buildkit import canonical, media
 from buildkit.errors import EvidenceError
 from buildkit.evidence import strict
 from buildkit.evidence.reasons import Reason
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TYPE = "https://in-toto.io/Statement/v1"
 # cosign 2 writes this one; accepted only where a policy says so.
 OLDER_TYPE = "https://in-toto.io/Statement/v0.1"
-PAYLOAD_TYPE = "application/vnd.in-toto+json"
+PAYLOAD_TYPE = media.STATEMENT
 
 _KEYS = {"_type", "subject", "predicateType", "predicate"}
 _HEX = re.compile(r"[0-9a-f]{64}")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from buildkit.run import Runner
     from buildkit.store import Store
 
-_MADE_BY = {"debian": "edge-buildkit: Debian packages", "python": "edge-buildkit: Python wheels"}
+_MADE_BY = {"debian": media.MADE_BY_DEBIAN, "python": media.MADE_BY_PYTHON}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,12 +19,6 @@ if TYPE_CHECKING:
     from buildkit.recipe.types import Recipe, Target
     from buildkit.records import Descriptor
 
-MODEL = "application/vnd.cncf.model.manifest.v1+json"
-CONFIG = "application/vnd.cncf.model.config.v1+json"
-WEIGHT = "application/vnd.cncf.model.weight.v1.raw"
-WEIGHT_CONFIG = "application/vnd.cncf.model.weight.config.v1.raw"
-
-_CARD_SCHEMA = "buildkit/model/v1"
 _PRECISION = {
     "none": "float32",
     "dynamic-int8": "int8",
@@ -75,7 +69,7 @@ def card(recipe: Recipe, lock: Lock, target: Target, prepared: Prepared) -> dict
             "way": lock.model.calibration,
         }
     return {
-        "schema": _CARD_SCHEMA,
+        "schema": media.CARD_SCHEMA,
         "name": recipe.name,
         "version": recipe.version,
         "task": recipe.model.task,
@@ -157,7 +151,7 @@ def manifest(
     return {
         "schemaVersion": 2,
         "mediaType": media.MANIFEST,
-        "artifactType": MODEL,
+        "artifactType": media.MODEL,
         "config": config.to_json(),
         "layers": [named(weight, "model.onnx"), named(card, "model.json")],
         "annotations": dict(annotations),
@@ -199,11 +193,11 @@ def index(variants: Sequence[tuple[Descriptor, str]], annotations: Mapping[str, 
     return {
         "schemaVersion": 2,
         "mediaType": media.INDEX,
-        "artifactType": MODEL,
+        "artifactType": media.MODEL,
         "manifests": [
             {
                 **descriptor.to_json(),
-                "artifactType": MODEL,
+                "artifactType": media.MODEL,
                 "annotations": {media.MODEL_TARGET: target},
             }
             for descriptor, target in variants

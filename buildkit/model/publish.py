@@ -86,13 +86,13 @@ def put(
     epoch: int,
 ) -> Variants:
     """Put one manifest per target, the index of them all, and the golden data; tags nothing."""
-    weight = store.put_file(file, artifact.WEIGHT, digest=prepared.digest)
+    weight = store.put_file(file, media.WEIGHT, digest=prepared.digest)
     models = []
     for target in recipe.targets:
-        card = store.put_json(artifact.card(recipe, lock, target, prepared), artifact.WEIGHT_CONFIG)
+        card = store.put_json(artifact.card(recipe, lock, target, prepared), media.CARD)
         layers = [weight.digest, card.digest]
         config = store.put_json(
-            artifact.config(recipe, lock, prepared, layers, epoch), artifact.CONFIG
+            artifact.config(recipe, lock, prepared, layers, epoch), media.MODEL_CONFIG
         )
         notes = artifact.notes(recipe, lock, target, prepared, lock_digest=lock_digest, epoch=epoch)
         manifest = artifact.manifest(config, weight, card, notes)

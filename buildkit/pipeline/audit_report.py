@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from buildkit import media
 from buildkit.audit.report import card as cards
 from buildkit.audit.report.facts import facts
 from buildkit.errors import DigestError, EvidenceError, StoreError
@@ -70,7 +71,7 @@ def _card(store: Store, model: Artifact) -> Card:
     manifest: Any = shapes.object(store.read_json(model.digest), what, needed={"layers"})
     for layer in shapes.array(manifest["layers"], f"{what}: layers"):
         found = descriptor(layer, f"{what}: layers")
-        if found.media_type == cards.MEDIA_TYPE:
+        if found.media_type == media.CARD:
             data = store.read(found.digest, limit=cards.LARGEST)
             return cards.read(data, f"card {found.digest}")
     raise EvidenceError(Reason.MODEL, f"{what}: it has no card")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from buildkit import digests, scratch
+from buildkit import digests, media, scratch
 from buildkit.errors import DigestError, InputError
 from buildkit.lock import cache, fetch
-from buildkit.model import artifact
 from buildkit.nix import nar, seed
 from buildkit.nix.names import store_name
 from buildkit.recipe.types import ArtifactSource
@@ -128,7 +127,7 @@ def artifact_file(recipe: Recipe, source: ArtifactSource) -> tuple[Path, str]:
     weights = [
         layer["digest"]
         for layer in manifest.get("layers", [])
-        if layer.get("mediaType") == artifact.WEIGHT
+        if layer.get("mediaType") == media.WEIGHT
     ]
     if len(weights) != 1:
         msg = f"model.artifact.digest: {source.digest} holds {len(weights)} model files, not one"

@@ -10,7 +10,6 @@ from buildkit import media
 from buildkit.errors import InputError
 from buildkit.evidence import builds, modelsigning, signers, signing
 from buildkit.evidence import classic as older
-from buildkit.model import artifact
 from buildkit.store import Store
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ def _is_model(node: Node) -> bool:
     return (
         node.links is not None
         and node.role == "manifest"
-        and node.links.artifact_type == artifact.MODEL
+        and node.links.artifact_type == media.MODEL
     )
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from buildkit import digests
+from buildkit import digests, media
 from buildkit.evidence import kinds, provenance, sbom
 from buildkit.evidence.sbom import seen as sight
 from buildkit.evidence.statement import Statement, Subject
-from buildkit.model import artifact
 from buildkit.pipeline.nixstage import code_digest
 from buildkit.pipeline.results import Statement as Listed
 from buildkit.records import Descriptor
@@ -102,8 +101,8 @@ class _Model:
         return cls(
             target=target,
             manifest=manifest,
-            weight=found[artifact.WEIGHT],
-            card=found[artifact.WEIGHT_CONFIG],
+            weight=found[media.WEIGHT],
+            card=found[media.CARD],
         )
 
 

@@ -18,15 +18,7 @@ if TYPE_CHECKING:
     from buildkit.store import Store
     from buildkit.why.layers import Layer
 
-_IMAGE_CONFIGS = {
-    "application/vnd.oci.image.config.v1+json",
-    "application/vnd.docker.container.image.v1+json",
-}
-_MODEL = "application/vnd.cncf.model.manifest.v1+json"
-_MODEL_CONFIG = "application/vnd.cncf.model.config.v1+json"
-_WEIGHT = "application/vnd.cncf.model.weight.v1.raw"
-_CARD = "application/vnd.cncf.model.weight.config.v1.raw"
-_TARGET = "io.edge-buildkit.model.target"
+_IMAGE_CONFIGS = {media.CONFIG, "application/vnd.docker.container.image.v1+json"}
 _LONGEST_LOCK = 64 << 20
 # More than any builder makes or any runtime takes.
 _MOST_LAYERS = 1000
@@ -103,8 +95,8 @@ def load(store: Store, top: Descriptor) -> Artifact:
         config = next((child for role, child in links.children if role == "config"), None)
         if config is None:
             continue
-        if links.artifact_type == _MODEL or config.media_type == _MODEL_CONFIG:
-            target = links.annotations.get(_TARGET, "model")
+        if links.artifact_type == media.MODEL or config.media_type == media.MODEL_CONFIG:
+            target = links.annotations.get(media.MODEL_TARGET, "model")
             models[_free(target, models)] = _model(store, each)
         elif config.media_type in _IMAGE_CONFIGS:
             image = _image(store, each, config)
@@ -163,11 +155,11 @@ def _model(store: Store, manifest: Descriptor) -> Model:
     by_type = {child.media_type: child.digest for _, child in reversed(links.children)}
     documents = [
         _table(store.read_json(by_type[kind])) if kind in by_type else {}
-        for kind in (_CARD, _MODEL_CONFIG)
+        for kind in (media.CARD, media.MODEL_CONFIG)
     ]
     return Model(
         digest=manifest.digest,
-        weight=by_type.get(_WEIGHT, ""),
+        weight=by_type.get(media.WEIGHT, ""),
         card=documents[0],
         config=documents[1],
         annotations=links.annotations,

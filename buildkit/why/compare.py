@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from buildkit import digests
+from buildkit import digests, media
 from buildkit.errors import DigestError, InputError, StoreError
 from buildkit.lock import codec
 from buildkit.why import archive, artifact, documents, layers, locks, onnxfile, sources
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from buildkit.why.layers import Layer
 
 Part = TypeVar("Part", bound="Image | Model")
-
-_MODEL_DIGEST = "io.edge-buildkit.model.digest"
 
 
 def lock_files(a: Path, b: Path) -> Explanation:
@@ -202,7 +200,7 @@ class _Comparison:
     def _model_of(self, image: Artifact) -> Artifact | None:
         """The model that an image names, when the store has it."""
         notes = [image.annotations, *(each.annotations for each in image.images.values())]
-        named = [note[_MODEL_DIGEST] for note in notes if _MODEL_DIGEST in note]
+        named = [note[media.MODEL_DIGEST] for note in notes if media.MODEL_DIGEST in note]
         digest = next(filter(digests.is_digest, named), None)
         if digest is None or not image.store.has(digest):
             return None

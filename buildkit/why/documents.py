@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from buildkit import media
 from buildkit.why import values
 from buildkit.why.types import Effect
 
@@ -12,17 +13,16 @@ if TYPE_CHECKING:
 
     from buildkit.why.types import Part
 
-_NOTE = "org.opencontainers.image."
-_IDENTITY = ("title", "description", "version", "licenses", "source")
+_IDENTITY = (media.TITLE, media.DESCRIPTION, media.VERSION, media.LICENSES, media.SOURCE)
 _NOTES: dict[str, Part] = {
-    **{_NOTE + name: "identity" for name in _IDENTITY},
-    _NOTE + "created": "time",
-    "io.edge-buildkit.lock.digest": "lock",
-    "io.edge-buildkit.model.digest": "model",
-    "io.edge-buildkit.model.sha256": "quantised",
-    "io.edge-buildkit.model.data.digest": "data",
-    "io.edge-buildkit.model.quantization": "card",
-    "io.edge-buildkit.model.target": "targets",
+    **dict.fromkeys(_IDENTITY, "identity"),
+    media.CREATED: "time",
+    media.LOCK_DIGEST: "lock",
+    media.MODEL_DIGEST: "model",
+    media.MODEL_CHECKSUM: "quantised",
+    media.MODEL_DATA_DIGEST: "data",
+    media.MODEL_QUANTIZATION: "card",
+    media.MODEL_TARGET: "targets",
 }
 # By the beginning of the key, the longest first.
 _CARD: dict[str, Part] = {
@@ -62,7 +62,7 @@ def notes(
         if before == after:
             continue
         part: Part = _NOTES.get(name, "config")
-        if name == _NOTE + "revision":
+        if name == media.REVISION:
             part = "commit" if of_model else "revision"
         subject = f"label {name}" if kind == "image-config" else name
         yield Effect(kind=kind, subject=subject, before=before, after=after, part=part)

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from buildkit import canonical
+from buildkit import canonical, media
 from buildkit.why.types import Effect
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 # Beyond this many differences of one layer, a number says as much.
 MOST_FILES = 5000
 _TITLES: dict[str, tuple[Part, str]] = {
-    "edge-buildkit: Debian packages": ("debian", "Debian packages"),
-    "edge-buildkit: Python wheels": ("python", "Python wheels"),
+    media.MADE_BY_DEBIAN: ("debian", "Debian packages"),
+    media.MADE_BY_PYTHON: ("python", "Python wheels"),
 }
 
 

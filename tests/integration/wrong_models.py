@@ -20,7 +20,6 @@ from onnx import TensorProto, helper, numpy_helper
 from buildkit import canonical, digests, media
 from buildkit.evidence import kinds, referrers, signing
 from buildkit.evidence.statement import Statement, Subject
-from buildkit.model import artifact
 from buildkit.pipeline import candidate
 from buildkit.recipe import TARGETS
 
@@ -133,7 +132,7 @@ def with_model(
     weight, card = manifest["layers"]
     model = change(onnx.load_from_string(store.read(weight["digest"])))
     data = model.SerializeToString()
-    new = store.put_bytes(data, artifact.WEIGHT)
+    new = store.put_bytes(data, media.WEIGHT)
     about = store.read_json(card["digest"])
     about["file"] |= {"digest": new.digest, "size": new.size}
     changed = _with(store, manifest, new, about)
@@ -185,7 +184,7 @@ def tampered_model(store: Store, *, card_too: bool, base: str = "digits:1.0.0") 
     manifest = store.read_json(good.model.digest)
     weight, card = manifest["layers"]
     data = shuffled(onnx.load_from_string(store.read(weight["digest"]))).SerializeToString()
-    new = store.put_bytes(data, artifact.WEIGHT)
+    new = store.put_bytes(data, media.WEIGHT)
     about = store.read_json(card["digest"])
     if card_too:
         about["file"] |= {"digest": new.digest, "size": new.size}
@@ -218,7 +217,7 @@ def other_golden(store: Store, *, base: str = "digits:1.0.0") -> tuple[dict[str,
 def _with(
     store: Store, manifest: Mapping[str, Any], weight: Descriptor, card: Mapping[str, Any]
 ) -> dict[str, Any]:
-    written = store.put_json(card, artifact.WEIGHT_CONFIG)
+    written = store.put_json(card, media.CARD)
     changed = json.loads(canonical.dump(manifest))
     for layer, made in zip(changed["layers"], (weight, written), strict=True):
         layer |= {"digest": made.digest, "size": made.size}

@@ -14,7 +14,6 @@ from buildkit.evidence.reasons import Reason
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-MEDIA_TYPE = "application/vnd.cncf.model.weight.config.v1.raw"
 LARGEST = 1 << 20
 _MOST_SETTINGS = 50
 

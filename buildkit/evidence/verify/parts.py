@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from buildkit.evidence.verify.source import Source
     from buildkit.records import Descriptor
 
-# CNCF ModelPack, as `buildkit.model` writes it.
-MODEL = "application/vnd.cncf.model.manifest.v1+json"
-MODEL_CONFIG = "application/vnd.cncf.model.config.v1+json"
-WEIGHT = "application/vnd.cncf.model.weight.v1.raw"
-CARD = "application/vnd.cncf.model.weight.config.v1.raw"
-CARD_SCHEMA = "buildkit/model/v1"
-
 _PLATFORM_KEYS = {"os", "architecture", "variant"}
 _LAYERS = (media.LAYER, "application/vnd.oci.image.layer.v1.tar")
 
@@ -77,7 +70,7 @@ class Blobs:
 
 def role_of(manifest: Manifest) -> Role:
     """What a manifest or an index is."""
-    if manifest.links.artifact_type == MODEL:
+    if manifest.links.artifact_type == media.MODEL:
         return "models" if manifest.is_index else "model"
     return "image" if manifest.is_index else "platform"
 
@@ -191,7 +184,7 @@ class PartReader:
         layers = manifest.layers()
         for each in (config, *layers):
             self._blobs.need(each, manifest.digest)
-        if [each.media_type for each in layers] != [WEIGHT, CARD]:
+        if [each.media_type for each in layers] != [media.WEIGHT, media.CARD]:
             self._wrong(manifest, Reason.MODEL, "its layers are not one model and its card")
             return
         names = [each.annotations.get(media.FILE_PATH) for each in layers]
@@ -200,7 +193,7 @@ class PartReader:
         weight, described = layers
         card = documents.read_json(self._source, described, f"card {described.digest}")
         pack = documents.read_json(self._source, config, f"configuration {config.digest}")
-        if config.media_type != MODEL_CONFIG:
+        if config.media_type != media.MODEL_CONFIG:
             self._wrong(manifest, Reason.MODEL, f"configuration of type {config.media_type!r}")
         files = pack.get("modelfs")
         ids = files.get("diffIds") if isinstance(files, dict) else None
@@ -257,7 +250,7 @@ def _title(manifest: Manifest) -> str:
 def _card_differs(part: Part, weight: Descriptor, announced: str | None) -> Iterator[str]:
     """In what card, annotations and layers of a model disagree."""
     card = part.card
-    if card.get("schema") != CARD_SCHEMA:
+    if card.get("schema") != media.CARD_SCHEMA:
         yield f"a card of schema {card.get('schema')!r}"
     file = {"name": "model.onnx", "digest": weight.digest, "size": weight.size}
     if card.get("file") != file:

@@ -9,8 +9,7 @@ from audit_world import World, history, key_id
 from signed_world import attach, signed
 from smoke_world import judged
 
-from buildkit import audit, digests
-from buildkit.audit.report.card import MEDIA_TYPE
+from buildkit import audit, digests, media
 from buildkit.audit.report.facts import facts
 from buildkit.cli import main
 from buildkit.errors import InputError
@@ -192,7 +191,7 @@ def test_a_card_that_is_gone_or_changed(
     [card] = {
         layer["digest"]
         for layer in world.store.read_json(world.made["tiny:1.0.0"].variants["pi5"])["layers"]
-        if layer["mediaType"] == MEDIA_TYPE
+        if layer["mediaType"] == media.CARD
     }
     path = world.store.path(card)
     path.unlink()

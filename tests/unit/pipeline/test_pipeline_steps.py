@@ -10,7 +10,6 @@ import pytest
 
 from buildkit import canonical, digests, media
 from buildkit.errors import AccuracyError, DigestError, InputError, StoreError, ToolError
-from buildkit.model import artifact
 from buildkit.pipeline import build, inputs, locking
 from buildkit.pipeline import made as before
 from buildkit.pipeline.engines import Engines
@@ -199,7 +198,7 @@ def source(store: Store, digest: str) -> tuple[Any, ArtifactSource]:
 def put_model(store: Store, *layers: bytes) -> str:
     document = {
         "schemaVersion": 2,
-        "layers": [store.put_bytes(data, artifact.WEIGHT).to_json() for data in layers],
+        "layers": [store.put_bytes(data, media.WEIGHT).to_json() for data in layers],
     }
     descriptor = store.put_json(document, MANIFEST)
     store.tag(descriptor)

@@ -21,7 +21,6 @@ from buildkit import canonical, digests, media
 from buildkit.evidence import kinds, referrers, smoke
 from buildkit.evidence.keys import KeyRing, public_key
 from buildkit.evidence.statement import Statement, Subject
-from buildkit.model import artifact
 from buildkit.pipeline import candidate
 from buildkit.pipeline.trials import Asked
 from buildkit.pipeline.verdicts import Shelf
@@ -183,7 +182,7 @@ def publish(store: Store, ref: str) -> None:
     def put(text: str, media_type: str) -> Descriptor:
         return store.put_bytes(f"{text} of {ref}".encode(), media_type)
 
-    weight, golden = put("model", artifact.WEIGHT), put("golden", "application/octet-stream")
+    weight, golden = put("model", media.WEIGHT), put("golden", "application/octet-stream")
     card = store.put_json(
         {
             "file": {"digest": weight.digest, "size": weight.size},
@@ -194,15 +193,15 @@ def publish(store: Store, ref: str) -> None:
             },
             "answers": {"same_on_every_cpu": EXPECTED.same_answers},
         },
-        artifact.WEIGHT_CONFIG,
+        media.CARD,
     )
     layers = [
         {**each.to_json(), "annotations": {media.TITLE: name}}
         for each, name in ((weight, "model.onnx"), (card, "model.json"))
     ]
     notes = {media.MODEL_TARGET: "pi5"}
-    model = _manifest(store, layers, artifactType=artifact.MODEL, annotations=notes)
-    models = _index(store, {**model.to_json(), "annotations": notes}, artifactType=artifact.MODEL)
+    model = _manifest(store, layers, artifactType=media.MODEL, annotations=notes)
+    models = _index(store, {**model.to_json(), "annotations": notes}, artifactType=media.MODEL)
     store.attach(models, media.GOLDEN, [golden])
     image = _manifest(store, [put("layer", media.LAYER).to_json()])
     platform = {"os": "linux", "architecture": "arm64"}
