@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import sys
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -61,7 +60,6 @@ def resolve_all(
     keep: Lock | None = None,
     update: Collection[str] | None = None,
     home: Path | None = None,
-    python_exe: str = sys.executable,
     environ: Mapping[str, str] = os.environ,
 ) -> Inputs:
     """Pins for every build host and every platform of a recipe.
@@ -78,7 +76,6 @@ def resolve_all(
         update: names of packages that shall move; Debian packages built together move together.
             All when empty, none when absent.
         home: the cache; `cache.home()` when absent.
-        python_exe: interpreter that has pip.
         environ: for the ways to mirrors and offline folders.
 
     Raises:
@@ -98,7 +95,6 @@ def resolve_all(
         home=home or store.home(environ),
         keep=keep,
         update=names | {normal(name) for name in names},
-        python_exe=python_exe,
         environ=environ,
     )
     platforms, ort, found_hosts = work.run(seed_hash)
@@ -137,7 +133,6 @@ class _Work:
     home: Path
     keep: Lock | None
     update: frozenset[str]
-    python_exe: str
     environ: Mapping[str, str]
     settings: tuple[str, ...] | None = None
     fresh: set[str] = field(default_factory=set)
@@ -151,7 +146,7 @@ class _Work:
         asked = [name for name in self.recipe.platforms if name not in kept]
         wanted = [arch for arch in hosts.ARCHITECTURES if arch not in kept_hosts]
         if asked or wanted:
-            self.settings = pip.machine_settings(self.runner, python_exe=self.python_exe)
+            self.settings = pip.machine_settings(self.runner)
         debian: dict[str, tuple[DebianPin, ...]] = {}
         host_debian: dict[str, _HostDebian] = {}
         tools: dict[str, tuple[WheelPin, ...]] = {}
@@ -313,7 +308,6 @@ class _Work:
                 place.arch,
                 spec.requirements,
                 spec.exclude,
-                self.python_exe,
                 hold={**hold, **fixed},
                 settings=self.settings,
                 glibc=_glibc(place.debian),

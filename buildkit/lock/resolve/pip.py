@@ -83,20 +83,17 @@ def marker_environment(python: str, machine: str) -> dict[str, str]:
     }
 
 
-def machine_settings(
-    runner: Runner, *, local: bool = False, python_exe: str = sys.executable
-) -> tuple[str, ...]:
+def machine_settings(runner: Runner, *, local: bool = False) -> tuple[str, ...]:
     """The way to the index that the user has configured for pip, as options.
 
     Args:
         runner: starts pip.
         local: also indexes and folders on this machine; right only where hashes are checked.
-        python_exe: interpreter that has pip.
 
     Raises:
         ToolError: pip is missing.
     """
-    result = runner([python_exe, "-m", "pip", "config", "list"], deadline=60.0)
+    result = runner([sys.executable, "-m", "pip", "config", "list"], deadline=60.0)
     plain = {"index-url", "proxy", "cert", "client-cert", "timeout", "default-timeout", "retries"}
     several = {"extra-index-url", "trusted-host"}
     found: dict[str, list[str]] = {}
@@ -145,13 +142,12 @@ def platform_options(python_version: str, machine: str, glibc: int = GLIBC) -> l
     ]
 
 
-def resolve(  # noqa: PLR0917 - the request has these parts
+def resolve(
     runner: Runner,
     python_version: str,
     platform_arch: str,
     requirements: Sequence[str],
     exclude: Collection[str] = (),
-    python_exe: str = sys.executable,
     *,
     hold: Mapping[str, str] | None = None,
     settings: Sequence[str] | None = None,
@@ -165,7 +161,6 @@ def resolve(  # noqa: PLR0917 - the request has these parts
         platform_arch: Debian's name of the processor.
         requirements: PEP 508 requirements.
         exclude: distribution names left out of the answer; what only they require stays.
-        python_exe: interpreter that has pip.
         hold: name → version that must be taken if the distribution is taken at all.
         settings: the way to the index; `machine_settings` when absent.
         glibc: minor version of the C library there (``36`` for 2.36).
@@ -179,7 +174,7 @@ def resolve(  # noqa: PLR0917 - the request has these parts
         return ()
     machine = MACHINES[platform_arch]
     if settings is None:
-        settings = machine_settings(runner, python_exe=python_exe)
+        settings = machine_settings(runner)
     with scratch.folder() as folder:
         wanted = folder / "requirements.txt"
         wanted.write_text("\n".join(requirements) + "\n", encoding="utf-8")
@@ -191,7 +186,7 @@ def resolve(  # noqa: PLR0917 - the request has these parts
         full = python_version if python_version.count(".") > 1 else f"{python_version}.0"
         result = runner(
             [
-                python_exe,
+                sys.executable,
                 "-I",
                 "-c",
                 _LAUNCHER,
@@ -219,7 +214,7 @@ def resolve(  # noqa: PLR0917 - the request has these parts
             check=False,
         )
         if result.code != 0:
-            raise _explain(runner, result, machine, python_exe, settings)
+            raise _explain(runner, result, machine, settings)
         report = _report(folder / "report.json")
     if report.get("environment", {}).get("platform_machine") != machine:
         msg = "pip does not take the target's environment markers"
@@ -253,9 +248,7 @@ def _pin(item: dict[str, Any]) -> WheelPin:
     return WheelPin(name=name, version=item["metadata"]["version"], file=file, sha256=sha256)
 
 
-def _explain(
-    runner: Runner, result: Result, machine: str, python_exe: str, settings: Sequence[str]
-) -> ResolveError:
+def _explain(runner: Runner, result: Result, machine: str, settings: Sequence[str]) -> ResolveError:
     """Tell apart: no network, no such distribution, no wheel for this processor, no solution."""
     said = result.stderr
     tail = "\n  ".join(said.strip().splitlines()[-8:])
@@ -280,7 +273,7 @@ def _explain(
             "choose one of those versions in the recipe",
         )
     index = runner(
-        [python_exe, "-m", "pip", "index", "versions", name, "--isolated", "--pre", *settings],
+        [sys.executable, "-m", "pip", "index", "versions", name, "--isolated", "--pre", *settings],
         env=_ALONE,
         deadline=120.0,
         check=False,
