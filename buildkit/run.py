@@ -23,7 +23,6 @@ from buildkit.errors import DeadlineError, ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
 
 _TAIL_LINES = 25
 _PATIENCE = 5.0
@@ -128,11 +127,11 @@ def run(
 def _started(
     words: tuple[str, ...],
     *,
-    cwd: Path | None,
-    env: Mapping[str, str] | None,
     stdin: int,
     stdout: int | IO[bytes],
     stderr: int | IO[bytes],
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
     """A program in a process group of its own; what keeps it from starting, in our words."""
     try:
@@ -156,43 +155,20 @@ def _started(
         raise ToolError(msg) from error
 
 
-class Talker(Protocol):
-    """Starts one program to speak with."""
-
-    def __call__(
-        self,
-        argv: Sequence[str | Path],
-        *,
-        cwd: Path | None = None,
-        env: Mapping[str, str] | None = None,
-        limit: int = _MOST_UNREAD,
-    ) -> AbstractContextManager[Conversation]:
-        """Start `argv`; it ends with the block.
-
-        Args:
-            argv: program and arguments; never passed through a shell.
-            cwd: folder to start in.
-            env: variables added to (or replacing) this process's own.
-            limit: bytes that a line, and all output that nobody has read yet, may have.
-
-        Raises:
-            ToolError: the program is missing or cannot be started.
-        """
-        ...
-
-
 @contextmanager
-def talk(
-    argv: Sequence[str | Path],
-    *,
-    cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
-    limit: int = _MOST_UNREAD,
-) -> Iterator[Conversation]:
-    """The `Talker` for real programs; each gets a process group of its own, ended with it."""
+def talk(argv: Sequence[str | Path], *, limit: int = _MOST_UNREAD) -> Iterator[Conversation]:
+    """Start a program in a process group of its own, to speak with; it ends with the block.
+
+    Args:
+        argv: program and arguments; never passed through a shell.
+        limit: bytes that a line, and all output that nobody has read yet, may have.
+
+    Raises:
+        ToolError: the program is missing or cannot be started.
+    """
     words = tuple(str(word) for word in argv)
     pipe = subprocess.PIPE
-    process = _started(words, cwd=cwd, env=env, stdin=pipe, stdout=pipe, stderr=pipe)
+    process = _started(words, stdin=pipe, stdout=pipe, stderr=pipe)
     pipes = [each for each in (process.stdin, process.stdout, process.stderr) if each is not None]
     try:
         conversation = Conversation(

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, TypeAlias
 from buildkit import scratch, tools
 from buildkit.device import answers, inventory, ssh, zips
 from buildkit.device.agent import Agent
-from buildkit.device.calls import Patience, garbled
+from buildkit.device.calls import garbled
 from buildkit.device.hostkeys import HOST_KEY_TYPES, HostKey, host_key
 from buildkit.errors import DeviceError, InputError
 from buildkit.evidence.keys import ALGORITHMS, public_key
-from buildkit.run import run, talk
+from buildkit.run import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from buildkit.device.types import Device
     from buildkit.device.zips import Packed
     from buildkit.evidence.keys import PublicKey
-    from buildkit.run import Runner, Talker
+    from buildkit.run import Runner
 
     Confirm: TypeAlias = Callable[["HostKey"], bool]
 
@@ -99,9 +99,7 @@ def enrol(
     trusted: Sequence[bytes],
     *,
     packed: Packed | None = None,
-    patience: Patience | None = None,
     runner: Runner = run,
-    talker: Talker = talk,
     path: str | None = None,
 ) -> Enrolled:
     """Bring the agent to a device, tell it whom to trust, and learn its key.
@@ -110,9 +108,7 @@ def enrol(
         device: with its pinned host key; `Device.key` may be empty.
         trusted: public keys in PEM; they take the place of all that it trusted before.
         packed: the agent; that of this installation when absent.
-        patience: how to wait.
         runner: starts ssh.
-        talker: starts ssh.
         path: folders to look for ssh in, as in ``PATH``.
 
     Raises:
@@ -124,14 +120,14 @@ def enrol(
         msg = "a device that trusts no key runs nothing"
         raise InputError(msg, "make one: python -m buildkit keys make")
     keys = [public_key(pem, "a trusted key") for pem in trusted]
-    with ssh.connect(device, runner=runner, talker=talker, path=path) as link:
+    with ssh.connect(device, runner=runner, path=path) as link:
         agent = Agent(link=link, packed=zips.agent() if packed is None else packed)
         request = {"trusted": [key.pem.decode() for key in keys]}
-        key, ids = agent.call("enroll", request, answers.enrolled, patience=patience)
+        key, ids = agent.call("enroll", request, answers.enrolled)
         if set(ids) != {each.id for each in keys}:
             raise garbled(device, "enroll", "it trusts other keys than it was told to")
         own = _own(device, key)
-        facts = agent.facts(patience)
+        facts = agent.facts()
     return Enrolled(device=dataclasses.replace(device, key=own.id), key=own, facts=facts)
 
 

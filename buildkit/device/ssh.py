@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from buildkit.conversation import Conversation
     from buildkit.device.types import Device
-    from buildkit.run import Runner, Talker
+    from buildkit.run import Runner
 
 LOST = 255
 """Exit status of ssh when it is not that of the remote command."""
@@ -80,14 +80,12 @@ class Link:
         device: which.
         options: of every ssh.
         runner: starts programs that answer at once.
-        talker: starts those that are spoken with.
         program: ssh.
     """
 
     device: Device
     options: tuple[str, ...]
     runner: Runner
-    talker: Talker
     program: Path
 
     def talk(self, script: str, *, limit: int = MOST_SAID) -> AbstractContextManager[Conversation]:
@@ -102,7 +100,7 @@ class Link:
         """
         # The user's login shell may be any; all of them know this.
         words = ("--", self.device.host, f"exec /bin/sh -c '{script}'")
-        return self.talker([self.program, *self.options, *words], limit=limit)
+        return talk([self.program, *self.options, *words], limit=limit)
 
     def drop(self) -> None:
         """Close the shared connection; the next call makes a new one."""
@@ -115,9 +113,7 @@ class Link:
 
 
 @contextmanager
-def connect(
-    device: Device, *, runner: Runner = run, talker: Talker = talk, path: str | None = None
-) -> Iterator[Link]:
+def connect(device: Device, *, runner: Runner = run, path: str | None = None) -> Iterator[Link]:
     """A line to `device`; nothing is sent before it is used.
 
     Calls share one connection, which ends with the block.
@@ -125,7 +121,6 @@ def connect(
     Args:
         device: which, with its pinned host key.
         runner: starts ssh.
-        talker: starts ssh.
         path: folders to look for ssh in, as in ``PATH``.
 
     Raises:
@@ -150,7 +145,6 @@ def connect(
             device=device,
             options=(*written(pinned | _FIXED), *place(device.port, device.identity)),
             runner=runner,
-            talker=talker,
             program=tools.find("ssh", path),
         )
         try:

@@ -107,16 +107,13 @@ def compress(digest: bytes, size: int = 20) -> bytes:
     return bytes(folded)
 
 
-def store_path(
-    name: str, sha256: str, kind: Literal["flat", "recursive"], *, store: str = STORE_DIR
-) -> str:
+def store_path(name: str, sha256: str, kind: Literal["flat", "recursive"]) -> str:
     """The store path of a fixed-output derivation with no references.
 
     Args:
         name: of the output.
         sha256: hex digits: of the file's bytes when `flat`, of its Nix archive when `recursive`.
         kind: ``outputHashMode``.
-        store: the store's folder, part of every path's hash.
 
     Raises:
         InputError: `name` may not name a store path, or `sha256` is not 64 hex digits.
@@ -125,9 +122,9 @@ def store_path(
         msg = f"{name!r} with hash {sha256!r} cannot name a store path"
         raise InputError(msg, "use letters, digits and + - . _ ? =, not starting with a dot")
     if kind == "recursive":
-        said = f"source:sha256:{sha256}:{store}:{name}"
+        said = f"source:sha256:{sha256}:{STORE_DIR}:{name}"
     else:
         inner = hashlib.sha256(f"fixed:out:sha256:{sha256}:".encode()).hexdigest()
-        said = f"output:out:sha256:{inner}:{store}:{name}"
+        said = f"output:out:sha256:{inner}:{STORE_DIR}:{name}"
     folded = compress(hashlib.sha256(said.encode()).digest())
-    return f"{store}/{base32(folded)}-{name}"
+    return f"{STORE_DIR}/{base32(folded)}-{name}"

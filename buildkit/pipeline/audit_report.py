@@ -35,14 +35,13 @@ def report(index: Index, ref: str, *, store: Store | None) -> Report:
     """
     with index.connect() as connection:
         found = facts(connection, ref)
-    models = found.of_role("model")
     # Who signed a manifest signed the card in it; of a manifest that nobody signed it is hearsay.
     signed = {
         label for each in found.signed if each.kind == kinds.PROVENANCE.name for label in each.about
     }
-    believed = [each for each in models if each.label in signed]
+    believed = [each for each in found.models if each.label in signed]
     read, unread = _cards(store, believed)
-    if others := [each.label for each in models if each not in believed]:
+    if others := [each.label for each in found.models if each not in believed]:
         unread.append(f"nobody whose word counts says who made {', '.join(others)}")
     return replace(found, cards=tuple(read), cards_unread="; ".join(unread))
 

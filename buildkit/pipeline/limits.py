@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from buildkit.device.delivery import Registry
 from buildkit.errors import InputError, StoreError
@@ -18,9 +17,6 @@ from buildkit.recipe import SmokeSpec, limits_of, load
 from buildkit.registry import of_environment
 from buildkit.store import Store
 from buildkit.store.layout import nearest
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _REGISTRY = re.compile(r"(?P<url>https?://[^/\s@?#]+)/(?P<repository>[a-z0-9][a-z0-9._/-]*)")
 
@@ -89,13 +85,12 @@ def find(
     return dataclasses.replace(named, limits=_with_profile(named.limits, profile))
 
 
-def registry(text: str, ca: Path | None, environ: Mapping[str, str] = os.environ) -> Registry:
+def registry(text: str, ca: Path | None) -> Registry:
     """The registry that a device is to bring blobs from.
 
     Args:
         text: ``http(s)://host[:port]/repository``.
         ca: file of certificates in PEM.
-        environ: has user and password, where it asks for them.
 
     Raises:
         InputError: not such an address; the file cannot be read.
@@ -109,7 +104,7 @@ def registry(text: str, ca: Path | None, environ: Mapping[str, str] = os.environ
     except (OSError, ValueError) as error:
         msg = f"{ca}: no certificates in PEM"
         raise InputError(msg, "name a file that begins with -----BEGIN CERTIFICATE-----") from error
-    login = of_environment(environ)
+    login = of_environment()
     return Registry(
         url=found["url"],
         repository=found["repository"],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import fcntl
-import os
 import re
 import secrets
 import shutil
@@ -32,9 +31,9 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _RECORD = "board.json"
 
 
-def state_home(environ: Mapping[str, str] = os.environ) -> Path:
+def state_home() -> Path:
     """Folder of all stand-ins; see `buildkit.homes`."""
-    return homes.home("state", environ) / "standins"
+    return homes.home("state") / "standins"
 
 
 class Standin:

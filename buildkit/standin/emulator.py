@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 NETWORK = "n0"
 REACH_HOST = "10.0.2.100"
 _FLOCK = "hhqqi4x"
+_ANSWER_S = 20.0
 _NOT_THERE = "python -m buildkit standin status"
 
 
@@ -120,12 +121,10 @@ class Monitor:
 
     Args:
         folder: of the board.
-        deadline: seconds for one answer.
     """
 
-    def __init__(self, folder: Path, deadline: float = 20.0) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._deadline = deadline
 
     def __call__(self, order: str, **arguments: Any) -> Any:
         """Give one order; its answer.
@@ -135,7 +134,7 @@ class Monitor:
             DeviceError: it does not run.
             DeadlineError: it does not answer.
         """
-        with connected(self._folder, "qmp", self._deadline) as link, link.makefile("rb") as lines:
+        with connected(self._folder, "qmp", _ANSWER_S) as link, link.makefile("rb") as lines:
             for said in ({"execute": "qmp_capabilities"}, _order(order, arguments)):
                 link.sendall(json.dumps(said).encode() + b"\n")
                 answer = _answer(lines)

@@ -23,6 +23,7 @@ DISK = "disk.qcow2"
 _START_SECONDS = 120.0
 _TAKEN = "host forwarding rule"
 _TRIES = 8
+_SHOWN_LINES = 12
 
 
 class Running:
@@ -195,13 +196,13 @@ class Running:
             time.sleep(0.01)
         return not self.pid
 
-    def console(self, lines: int = 12) -> str:
+    def console(self) -> str:
         """The last lines of its console."""
         try:
             text = (self.folder / "console.log").read_text(errors="replace")
         except OSError:
             return "(no console)"
-        return "\n  ".join(text.splitlines()[-lines:])
+        return "\n  ".join(text.splitlines()[-_SHOWN_LINES:])
 
 
 # Sync, mount read-only (sysrq.rst of the kernel), off.

@@ -34,7 +34,7 @@ _NAME = (
 )
 
 
-def view(store: Store, digest: str, folder: Path, *, ref: str | None = None) -> Path:
+def view(store: Store, digest: str, folder: Path) -> Path:
     """Write a layout that holds one manifest or index and its parts, to be thrown away after use.
 
     Blobs are hard links, so a garbage collection meanwhile does not matter; symbolic links where
@@ -45,7 +45,6 @@ def view(store: Store, digest: str, folder: Path, *, ref: str | None = None) -> 
         store: where the blobs are.
         digest: of a manifest or an index.
         folder: an empty or a new folder.
-        ref: name of the single entry; it has none when absent.
 
     Returns:
         `folder`.
@@ -70,7 +69,7 @@ def view(store: Store, digest: str, folder: Path, *, ref: str | None = None) -> 
                 _link(_checked(store, node), blob)
             for path, data in (
                 (target.marker, MARKER),
-                (target.index, _index(_bare(top), {REF_NAME: ref} if ref else {})),
+                (target.index, _index(_bare(top), {})),
             ):
                 made.append(path)
                 path.write_bytes(data)

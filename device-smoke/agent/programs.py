@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TAIL = 1 << 16
 _MOST = 1 << 20
+_SHORT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -120,10 +121,10 @@ class Programs:
             over=over,
         )
 
-    def together(self, commands: Sequence[Sequence[str]], seconds: float = 60) -> list[Ended]:
+    def together(self, commands: Sequence[Sequence[str]]) -> list[Ended]:
         """Run short ones side by side; one that cannot be started ends with 127."""
         children = [self._try(argv) for argv in commands]
-        until = time.monotonic() + seconds
+        until = time.monotonic() + _SHORT_S
         return [_finish(child, until) for child in children]
 
     def _try(self, argv: Sequence[str]) -> subprocess.Popen[bytes] | None:

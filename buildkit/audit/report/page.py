@@ -128,11 +128,10 @@ def _origin(report: Report) -> Iterator[Markup]:
     found = graph(report)
     if not report.builds:
         yield tag("p", "Nobody whose word counts says what it was made from.")
-    yield _both(
+    yield figure(
         "What it was made from, the build, what was made, on what it ran, "
         "and which channels lead to it.",
-        drawing(found, upright=False),
-        drawing(found, upright=True),
+        join(drawing(found, upright=False), drawing(found, upright=True)),
     )
     names = {each.id: each for each in found.things}
     yield tag(
@@ -154,7 +153,3 @@ def _origin(report: Report) -> Iterator[Markup]:
         ),
     )
     yield from sections.materials(report)
-
-
-def _both(caption: str, wide: Markup, narrow: Markup) -> Markup:
-    return figure(caption, join(wide, narrow))

@@ -287,9 +287,9 @@ def _digest(artifact: Artifact) -> Markup:
     return tag("code", foreign(artifact.digest))
 
 
-def _left_out(count: int, what: str = "more are not on this page") -> Iterator[Markup]:
+def _left_out(count: int) -> Iterator[Markup]:
     if count > 0:
-        yield tag("p", f"{count} {what}.", class_="quiet")
+        yield tag("p", f"{count} more are not on this page.", class_="quiet")
 
 
 def _further(count: int) -> list[str]:

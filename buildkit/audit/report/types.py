@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -387,6 +386,7 @@ class Report:
         """``digits 1.0.0``."""
         return " ".join(filter(None, (self.top.name, self.top.version))) or self.top.digest
 
-    def of_role(self, role: Literal["image", "platform", "models", "model"]) -> list[Artifact]:
-        """The top and its parts that have a role."""
-        return [each for each in (self.top, *self.parts) if each.role == role]
+    @property
+    def models(self) -> list[Artifact]:
+        """Those among the top and its parts."""
+        return [each for each in (self.top, *self.parts) if each.role == "model"]
