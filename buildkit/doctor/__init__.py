@@ -1,6 +1,6 @@
 """What this machine has and lacks for a build, each lack with its remedy."""
 
 from buildkit.doctor.examine import examine
-from buildkit.doctor.types import Check, EngineSeen, Machine, Status, worst
+from buildkit.doctor.types import Check, Machine, Status, worst
 
-__all__ = ["Check", "EngineSeen", "Machine", "Status", "examine", "worst"]
+__all__ = ["Check", "Machine", "Status", "examine", "worst"]

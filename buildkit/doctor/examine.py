@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from buildkit.doctor import kernel, programs, resources, sources
 from buildkit.doctor.registry import make, names
-from buildkit.doctor.types import Check, EngineSeen, Machine
+from buildkit.doctor.types import Check, Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ def examine(
     runner: Runner,
     *,
     folders: Mapping[str, Path],
-    engine: Callable[[], EngineSeen] | None = None,
+    engine: Callable[[], str],
     online: bool = False,
 ) -> tuple[Check, ...]:
     """Look at this machine; changes nothing on it.
@@ -30,7 +30,7 @@ def examine(
     Args:
         runner: starts programs.
         folders: what grows there (``store``, ``inputs``, ``Nix store``) → the folder.
-        engine: what is known of the engine; not asked when absent.
+        engine: the pinned BuildKit engine that runs, for people; empty when none does.
         online: also ask the package index.
     """
     return examine_machine(Machine(runner=runner, folders=folders, engine=engine, online=online))

@@ -47,23 +47,6 @@ class Check:
         }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EngineSeen:
-    """What the caller knows of the pinned BuildKit engine; the engine's room is not ours to ask.
-
-    Attributes:
-        running: whether one answers on its socket.
-        found: for people: identity, pid, where its cache is.
-        trouble: what is wrong with it; empty when nothing is.
-        remedy: for the trouble.
-    """
-
-    running: bool
-    found: str
-    trouble: str = ""
-    remedy: str = ""
-
-
 def _importable(name: str) -> bool:
     return find_spec(name) is not None
 
@@ -84,7 +67,8 @@ class Machine:
         folders: what grows there → the folder, which need not exist yet.
         free: free bytes of the file system that holds a folder.
         modules: whether this interpreter can import a module.
-        engine: what is known of the engine; not asked when absent.
+        engine: the pinned BuildKit engine that runs, for people; empty when none does. Its room
+            is not ours to ask.
         online: whether registries may be asked.
     """
 
@@ -99,7 +83,7 @@ class Machine:
     folders: Mapping[str, Path] = field(default_factory=dict)
     free: Callable[[Path], int] = field(default=lambda folder: shutil.disk_usage(folder).free)
     modules: Callable[[str], bool] = field(default=_importable)
-    engine: Callable[[], EngineSeen] | None = None
+    engine: Callable[[], str] = field(default=lambda: "")
     online: bool = False
 
     def text(self, name: str) -> str:

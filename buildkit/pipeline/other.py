@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from buildkit import assets
-from buildkit.doctor import EngineSeen, examine
+from buildkit.doctor import examine
 from buildkit.engine import Engine
 from buildkit.errors import InputError
 from buildkit.lock import cache, codec
@@ -93,15 +93,11 @@ def doctor(*, online: bool, here: Path, runner: Runner = run) -> tuple[Check, ..
             "cache": cache.home(),
             "Nix store": Path("/nix/store"),
         },
-        engine=lambda: _engine_seen(runner),
+        engine=lambda: _running(runner),
         online=online,
     )
 
 
-def _engine_seen(runner: Runner) -> EngineSeen:
+def _running(runner: Runner) -> str:
     found = [engine.status() for engine in Engine.known(runner)]
-    running = [status for status in found if status.running]
-    if running:
-        said = ", ".join(f"{status.identity} (emulation: {status.binfmt})" for status in running)
-        return EngineSeen(running=True, found=said)
-    return EngineSeen(running=False, found="none runs; a build starts the one that its lock pins")
+    return ", ".join(f"{one.identity} (emulation: {one.binfmt})" for one in found if one.running)

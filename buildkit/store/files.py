@@ -183,11 +183,6 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def is_temporary(name: str) -> bool:
-    """Whether `name` is one that `Fresh` gives."""
-    return _TEMPORARY.fullmatch(name) is not None
-
-
 def is_stale(name: str) -> bool:
     """Whether `name` is a temporary file whose process has ended (Linux: it asks ``/proc``)."""
     found = _TEMPORARY.fullmatch(name)

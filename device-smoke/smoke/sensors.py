@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 BITS = ("under_voltage", "frequency_capped", "throttled", "soft_temperature_limit")
 SINCE_BOOT = 16
-KNOWN_BITS = 0xF000F
 
 THROTTLED = "sys/bus/platform/drivers/raspberrypi-firmware/*/get_throttled"
 THROTTLED_OLD = "sys/devices/platform/soc/soc:firmware/get_throttled"
