@@ -54,15 +54,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     for name, question in QUESTIONS.items():
         sub = _sub(questions, name, question.help)
         question.arguments(sub)
-        _limit(sub)
-        _form(sub)
+        audit_asked.limit(sub)
+        audit_asked.form(sub)
     sub = _sub(questions, "sql", "one SELECT of your own; nothing can be written")
     sub.add_argument("statement", help="in the words of the database; `-` reads standard input")
     sub.add_argument(
         "--seconds", type=_seconds, default=10.0, help="end it after so long (default: 10)"
     )
-    _limit(sub)
-    _form(sub)
+    audit_asked.limit(sub)
+    audit_asked.form(sub)
     sub = _sub(questions, "index", "bring the index up to date, make it anew, or look at it")
     sub.add_argument("what", nargs="?", choices=("refresh", "anew", "status"), default="refresh")
     sub.add_argument(
@@ -185,26 +185,6 @@ def _sub(questions: Any, name: str, text: str) -> argparse.ArgumentParser:
     return sub
 
 
-def _form(sub: argparse.ArgumentParser) -> None:
-    form = sub.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print one JSON object, nothing else")
-    form.add_argument("--csv", action="store_true", help="print comma-separated values")
-
-
-def _limit(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "--limit",
-        type=audit_asked.rows,
-        default=200,
-        metavar="N",
-        help="rows at most (default: 200)",
-    )
-
-
-def _ref(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("ref", help="a name in the store, a digest, or its first 7 hex digits")
-
-
 def _contains(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "package",
@@ -228,7 +208,7 @@ def _signed_by(sub: argparse.ArgumentParser) -> None:
 
 
 def _devices(sub: argparse.ArgumentParser) -> None:
-    _ref(sub)
+    audit_asked.ref(sub)
     sub.add_argument(
         "--all", action="store_true", help="every run, not the newest of each device alone"
     )
@@ -307,7 +287,7 @@ QUESTIONS = {
     ),
     "materials": _Question(
         "what an artifact was made from, down to the seed",
-        _ref,
+        audit_asked.ref,
         lambda o, index: audit.materials(index, o.ref, limit=o.limit),
     ),
     "signed-by": _Question(
@@ -334,7 +314,7 @@ QUESTIONS = {
     ),
     "who": _Question(
         "who says what about an artifact",
-        _ref,
+        audit_asked.ref,
         lambda o, index: audit.who(index, o.ref, limit=o.limit),
     ),
     "path": _Question(

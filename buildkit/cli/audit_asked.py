@@ -4,10 +4,34 @@ from __future__ import annotations
 
 import argparse
 
+REF = "a name in the store, a digest, or its first 7 hex digits"
 _MOST = 1_000_000
 
 
-def rows(text: str) -> int:
+def ref(parser: argparse.ArgumentParser) -> None:
+    """Declare the artifact that is asked about."""
+    parser.add_argument("ref", help=REF)
+
+
+def limit(parser: argparse.ArgumentParser, default: int = 200) -> None:
+    """Declare ``--limit``."""
+    parser.add_argument(
+        "--limit",
+        type=_rows,
+        default=default,
+        metavar="N",
+        help=f"rows at most (default: {default})",
+    )
+
+
+def form(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--json`` and ``--csv``."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--json", action="store_true", help="print one JSON object, nothing else")
+    group.add_argument("--csv", action="store_true", help="print comma-separated values")
+
+
+def _rows(text: str) -> int:
     """How many rows are shown at most.
 
     Raises:

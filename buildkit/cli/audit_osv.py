@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from buildkit.cli import audit_asked
 
@@ -19,10 +17,8 @@ if TYPE_CHECKING:
 
 HELP = "what an OSV database on this disk says about the packages inside"
 
-_SCHEMA = "buildkit/audit/v1"
 _SHOWN = 10
 _LONGEST = 48
-_DIGEST = re.compile(r"sha256:([0-9a-f]{12})[0-9a-f]{52}")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "ref",
         nargs="?",
         default="",
-        help="a name in the store, a digest, or its first 7 hex digits (default: everything)",
+        help=f"{audit_asked.REF} (default: everything)",
     )
     parser.add_argument(
         "--osv",
@@ -40,16 +36,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of OSV records (JSON) or of all.zip files, or one all.zip: your own download",
     )
-    parser.add_argument(
-        "--limit",
-        type=audit_asked.rows,
-        default=1000,
-        metavar="N",
-        help="rows at most (default: 1000)",
-    )
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print one JSON object, nothing else")
-    form.add_argument("--csv", action="store_true", help="print comma-separated values")
+    audit_asked.limit(parser, 1000)
+    audit_asked.form(parser)
     parser.epilog = (
         "No network is used. exit status: 0 no record says that anything is affected; 1 one does; "
         "2 it could not be answered, also where no SBOM that counts says what is inside. What "
@@ -60,7 +48,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, index: Index) -> int:
     """Ask, and show the answer."""
     from buildkit.audit import osv  # noqa: PLC0415 - `--help` must not wait for it
-    from buildkit.cli import render  # noqa: PLC0415 - as above
+    from buildkit.cli import audit_show, render  # noqa: PLC0415 - as above
     from buildkit.pipeline.audit import nobody  # noqa: PLC0415 - as above
 
     lines = render.progress(options)
@@ -69,10 +57,11 @@ def run(options: argparse.Namespace, index: Index) -> int:
     with osv.Database.open(options.osv, cache, say) as database:
         found = osv.vulnerabilities(index, database, options.ref, limit=options.limit)
     if options.json:
-        rest = {"schema": _SCHEMA, "question": "vulnerabilities"}
+        rest = {"schema": audit_show.SCHEMA, "question": "vulnerabilities"}
         render.document(dataclasses.asdict(found) | rest)
     elif options.csv:
-        _csv(found)
+        names = [field.name for field in dataclasses.fields(osv.Vulnerable)]
+        audit_show.sheet(names, ([getattr(row, name) for name in names] for row in found.rows))
     else:
         _show(found)
     if not options.json:
@@ -103,6 +92,8 @@ def _show(found: Vulnerabilities) -> None:
 
 
 def _cells(row: Vulnerable) -> tuple[str, ...]:
+    from buildkit.cli.audit_show import cell  # noqa: PLC0415 - `--help` must not wait for it
+
     word = row.severity if len(row.severity) < 12 else ""
     name = f"{row.name} ?" if row.assumed else row.name
     cells = (
@@ -114,31 +105,9 @@ def _cells(row: Vulnerable) -> tuple[str, ...]:
         f"{row.artifact}:{row.release}" if row.artifact else row.role,
         row.variant,
         row.digest,
-        f"{row.evidence[0]} +{len(row.evidence) - 1}" if row.evidence[1:] else row.evidence[0],
+        row.evidence,
     )
-    return tuple(_short(cell) for cell in cells)
-
-
-def _short(text: str) -> str:
-    text = _DIGEST.sub(r"\1", text[: 4 * _LONGEST])
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
-
-
-def _csv(found: Vulnerabilities) -> None:
-    from buildkit.audit.osvtypes import Vulnerable  # noqa: PLC0415 - `--help` must not wait for it
-    from buildkit.cli.audit_show import harmless  # noqa: PLC0415 - as above
-
-    names = [field.name for field in dataclasses.fields(Vulnerable)]
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(names)
-    for row in found.rows:
-        writer.writerow([harmless(_text(getattr(row, name))) for name in names])
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return " ".join(value) if isinstance(value, tuple) else str(value)
+    return tuple(cell(each, _LONGEST) for each in cells)
 
 
 def _tell(found: Vulnerabilities, options: argparse.Namespace) -> None:

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from buildkit.cli import audit_asked
+
 if TYPE_CHECKING:
     import argparse
 
@@ -19,7 +21,7 @@ HELP = "one page about an artifact, for a person: what, wherefrom, tests, signat
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("ref", help="a name in the store, a digest, or its first 7 hex digits")
+    audit_asked.ref(parser)
     form = parser.add_mutually_exclusive_group(required=True)
     form.add_argument(
         "--html",

@@ -19,7 +19,7 @@ from buildkit.cli import render
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from buildkit.audit import Answer, Cells, Status
     from buildkit.audit.sync import Synced
@@ -166,14 +166,14 @@ def answer(found: Answer[Any], options: argparse.Namespace) -> None:
         )
         return
     if options.csv:
-        _csv(names, [[_text(_exact(row, name)) for name in names] for row in found.rows])
+        sheet(names, ([_exact(row, name) for name in names] for row in found.rows))
     elif found.rows:
         columns = [each for each in _COLUMNS[kind] if _is_shown(each[1], found.rows)]
         heads = [*(head for head, _ in columns), "evidence"]
         shown = [*(name for _, name in columns), "evidence"]
         # Rows may differ in what has no column: the hash of a wheel for another processor, say.
         unlike = {tuple(_text(_exact(row, name)) for name in shown): row for row in found.rows}
-        cells = [[_cell(_exact(row, name)) for name in shown] for row in unlike.values()]
+        cells = [[cell(_exact(row, name)) for name in shown] for row in unlike.values()]
         print(render.table([heads, *cells]))
     else:
         print(_NOTHING[options.question])
@@ -193,11 +193,11 @@ def cells(found: Cells, options: argparse.Namespace) -> None:
             }
         )
         return
-    rows = [[_text(_value(each)) for each in row] for row in found.rows]
+    rows = [[_value(each) for each in row] for row in found.rows]
     if options.csv:
-        _csv(found.columns, rows)
+        sheet(found.columns, rows)
     else:
-        print(render.table([[_cell(each) for each in row] for row in (found.columns, *rows)]))
+        print(render.table([[cell(each) for each in row] for row in (found.columns, *rows)]))
     _tell_more(options, more=found.more)
 
 
@@ -218,8 +218,8 @@ def status(found: Status, done: Synced | None, options: argparse.Namespace) -> N
             f"{done.removed} are gone"
         )
     rows = [("index", found.name), ("policy", found.policy or "built in")]
-    rows += [("source", _cell(name)) for name in found.sources]
-    rows += [("read again each time", _cell(name)) for name in found.unfinished]
+    rows += [("source", cell(name)) for name in found.sources]
+    rows += [("read again each time", cell(name)) for name in found.unfinished]
     rows += [(f"{each.name} rows", str(each.count)) for each in found.rows]
     rows += [(f"refused: {each.name}", str(each.count)) for each in found.refused]
     print(render.table(rows))
@@ -258,16 +258,17 @@ def _value(value: Any) -> Any:
 def _text(value: Any) -> str:
     if value is None:
         return ""
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def _csv(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def sheet(heads: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
+    """CSV on standard output."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     for row in (heads, *rows):
-        writer.writerow([harmless(each) for each in row])
+        writer.writerow([_harmless(_text(each)) for each in row])
 
 
-def harmless(text: str) -> str:
+def _harmless(text: str) -> str:
     """A cell of CSV that no terminal and no spreadsheet runs."""
     text = _visible(text)
     # A spreadsheet may pass over blanks before it looks.
@@ -281,14 +282,14 @@ def _visible(text: str) -> str:
     )
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any, longest: int = _LONGEST) -> str:
     """A cell for people: digests short, and of several the first."""
     if isinstance(value, (list, tuple)):
-        first = _cell(value[0]) if value else ""
+        first = cell(value[0], longest) if value else ""
         return f"{first} +{len(value) - 1}" if len(value) > 1 else first
-    text = _DIGEST.sub(r"\1", _text(value)[: 4 * _LONGEST])
-    if len(text) > _LONGEST:
-        text = f"{text[: _LONGEST - 1]}…"
+    text = _DIGEST.sub(r"\1", _text(value)[: 4 * longest])
+    if len(text) > longest:
+        text = f"{text[: longest - 1]}…"
     return _visible(text)
 
 
