@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import audit_world as worlds
 import pytest
 from audit_world import key_id
 
@@ -12,25 +11,11 @@ from buildkit import audit
 from buildkit.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from audit_world import World
 
     from buildkit.audit import Answer, Index
 
 BUSYBOX = "pkg:deb/debian/busybox-static@1.0-1?arch=amd64&distro=debian-12"
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return worlds.history(tmp_path_factory.mktemp("queries") / "world")
-
-
-@pytest.fixture(scope="module")
-def index(world: World) -> Iterator[Index]:
-    found = world.indexed()
-    yield found
-    found.close()
 
 
 def kinds_of(index: Index, answer: Answer[Any]) -> set[tuple[str, str]]:
@@ -47,7 +32,7 @@ def kinds_of(index: Index, answer: Answer[Any]) -> set[tuple[str, str]]:
 # contains
 
 
-def test_contains_lists_channels_devices_images(index: Index, world: World) -> None:
+def test_contains_lists_channels_devices_images(index: Index, built: World) -> None:
     found = audit.contains(index, "numpy")
     what = {(row.what, row.name, row.version) for row in found.rows}
     assert what == {
@@ -63,7 +48,7 @@ def test_contains_lists_channels_devices_images(index: Index, world: World) -> N
     assert not found.more
     assert {row.package for row in found.rows} == {"pkg:pypi/numpy@2.0"}
     board2 = next(row for row in found.rows if row.name == "board2")
-    assert board2.image == world.made["other:1.0.0"].image
+    assert board2.image == built.made["other:1.0.0"].image
     assert kinds_of(index, found) == {
         ("cyclonedx", ""),
         ("test-result", ""),
@@ -152,9 +137,9 @@ def test_from_a_commit(index: Index) -> None:
         assert {row.commit for row in found.rows} == {commit}
 
 
-def test_materials_go_down_to_the_seed(index: Index, world: World) -> None:
+def test_materials_go_down_to_the_seed(index: Index, built: World) -> None:
     found = audit.materials(index, "tiny:1.0.0")
-    assert {row.of for row in found.rows} == {world.made["tiny:1.0.0"].image}
+    assert {row.of for row in found.rows} == {built.made["tiny:1.0.0"].image}
     assert BUSYBOX in {row.uri for row in found.rows if "seed" in row.uses}
     assert {"recipe.lock", "numpy", "builder amd64"} <= {row.name for row in found.rows}
     assert kinds_of(index, found) == {("provenance", "")}
@@ -165,7 +150,7 @@ def test_materials_go_down_to_the_seed(index: Index, world: World) -> None:
 # devices, passed
 
 
-def test_devices_say_when_and_with_what_verdict(index: Index, world: World) -> None:
+def test_devices_say_when_and_with_what_verdict(index: Index, built: World) -> None:
     found = audit.devices(index, "tiny:1.1.0")
     assert [(row.device, row.result, row.verdict, row.runs) for row in found.rows] == [
         ("board", "PASSED", "PASS", 2),
@@ -175,7 +160,7 @@ def test_devices_say_when_and_with_what_verdict(index: Index, world: World) -> N
     assert (first.key, first.target, first.mark) == (key_id("board"), "pi5", "")
     assert (first.kernel, first.firmware) == ("6.12.1-v8-16k+", "fw of board")
     assert (first.p50_ns, first.p95_ns) == (1_000_000, 2_000_000)
-    assert first.ended < world.now
+    assert first.ended < built.now
     # Board and host signed it, and a gate judged it.
     assert len(first.evidence) == 3
     assert kinds_of(index, found) == {("test-result", ""), ("verdict", "")}
@@ -199,8 +184,8 @@ def test_a_run_on_no_device_is_marked(index: Index) -> None:
     ]
 
 
-def test_parts_and_models_are_asked_for_likewise(index: Index, world: World) -> None:
-    made = world.made["tiny:1.1.0"]
+def test_parts_and_models_are_asked_for_likewise(index: Index, built: World) -> None:
+    made = built.made["tiny:1.1.0"]
     whole = audit.devices(index, made.image)
     model = whole.rows[0].model
     assert audit.devices(index, model) == whole
@@ -237,13 +222,13 @@ def test_history_is_newest_first(index: Index) -> None:
     assert kinds_of(index, found) == {("promotion", "")}
 
 
-def test_at_a_time(index: Index, world: World) -> None:
+def test_at_a_time(index: Index, built: World) -> None:
     moves = audit.history(index, "tiny:canary").rows
     for row in moves:
         (canary,) = (each for each in audit.at(index, row.at).rows if "canary" in each.channel)
         assert canary == row
     assert audit.at(index, moves[-1].at - 1).rows == ()
-    assert [row.channel for row in audit.at(index, world.now).rows] == [
+    assert [row.channel for row in audit.at(index, built.now).rows] == [
         "tiny:canary",
         "tiny:stable",
     ]
@@ -306,12 +291,12 @@ def test_a_chain_from_a_report_to_an_input(index: Index) -> None:
     assert back.rows[1].by == "is an input of"
 
 
-def test_a_chain_between_devices_channels_and_packages(index: Index, world: World) -> None:
+def test_a_chain_between_devices_channels_and_packages(index: Index, built: World) -> None:
     device = audit.path(index, key_id("board2"), BUSYBOX)
     assert [step.kind for step in device.rows] == [
         *("device", "test-result", "platform", "provenance", "material"),
     ]
-    channel = audit.path(index, "tiny:stable", world.made["tiny:1.0.0"].image)
+    channel = audit.path(index, "tiny:stable", built.made["tiny:1.0.0"].image)
     assert channel.rows
     package = audit.path(index, "tiny:1.0.0", "pkg:deb/debian/libc6@1.0-1?arch=amd64")
     assert [step.kind for step in package.rows] == ["image", "platform", "package"]

@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import audit_world as worlds
 import pytest
 import signed_world
 from audit_world import key_id
@@ -58,16 +57,6 @@ targets = ["pi5"]
 devices = 1
 keys = ["board.pem", "board2.pem"]
 """
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return worlds.history(tmp_path_factory.mktemp("cli") / "world")
-
-
-@pytest.fixture
-def world(built: World, tmp_path: Path) -> World:
-    return built.copied(tmp_path / "world")
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-import audit_world as worlds
 import pytest
 from audit_world import key_id
 from sqlalchemy import event
@@ -14,9 +13,7 @@ from buildkit import audit
 from buildkit.audit import types
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from audit_world import World
+    from collections.abc import Callable
 
     from buildkit.audit import Answer, Index
 
@@ -49,14 +46,6 @@ QUESTIONS: dict[str, Callable[[Index], Answer[Any]]] = {
     "gaps of tests": lambda index: audit.gaps(index, kinds=["test-result", "verdict"]),
     "gaps": audit.gaps,
 }
-
-
-@pytest.fixture(scope="module")
-def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
-    world: World = worlds.history(tmp_path_factory.mktemp("plans") / "world")
-    found = world.indexed()
-    yield found
-    found.close()
 
 
 @pytest.mark.parametrize("question", QUESTIONS)

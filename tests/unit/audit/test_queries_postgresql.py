@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import audit_world as worlds
 import postgres
 import pytest
 from audit_world import key_id
@@ -24,27 +23,15 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return worlds.history(tmp_path_factory.mktemp("both") / "world")
-
-
-@pytest.fixture(scope="module")
-def remote(world: World) -> Iterator[Index]:
+def remote(built: World) -> Iterator[Index]:
     # The path of a socket is short, and the server is another user.
     with tempfile.TemporaryDirectory(prefix="pg") as folder:
         Path(folder).chmod(0o755)
         with postgres.serving(Path(folder) / "c") as cluster:
-            index = world.index(cluster.fresh("queries"))
-            world.sync(index)
+            index = built.index(cluster.fresh("queries"))
+            built.sync(index)
             yield index
             index.close()
-
-
-@pytest.fixture(scope="module")
-def index(world: World) -> Iterator[Index]:
-    found = world.indexed()
-    yield found
-    found.close()
 
 
 @pytest.mark.parametrize("question", QUESTIONS)

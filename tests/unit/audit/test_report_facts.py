@@ -5,7 +5,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from audit_world import World, history, key_id
+from audit_world import World, key_id
 from signed_world import attach, signed
 from smoke_world import judged
 
@@ -16,23 +16,10 @@ from buildkit.errors import InputError
 from buildkit.pipeline import audit_report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from buildkit.audit import Index
     from buildkit.audit.report.types import Report
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return history(tmp_path_factory.mktemp("report") / "world")
-
-
-@pytest.fixture
-def index(world: World) -> Iterator[Index]:
-    found = world.indexed()
-    yield found
-    found.close()
 
 
 def ask(index: Index, ref: str) -> Report:
@@ -40,8 +27,8 @@ def ask(index: Index, ref: str) -> Report:
         return facts(connection, ref)
 
 
-def test_what_is_known_of_an_image(index: Index, world: World) -> None:
-    made = world.made["tiny:1.1.0"]
+def test_what_is_known_of_an_image(index: Index, built: World) -> None:
+    made = built.made["tiny:1.1.0"]
     found = ask(index, "tiny:1.1.0")
     assert found.title == "tiny 1.1.0"
     assert found.top.digest == made.image
@@ -103,8 +90,8 @@ def test_who_signed_and_what_was_refused(index: Index) -> None:
     assert refused.evidence not in {run.evidence for run in found.runs}
 
 
-def test_gaps_are_those_of_the_query(index: Index, world: World) -> None:
-    for ref, made in world.made.items():
+def test_gaps_are_those_of_the_query(index: Index, built: World) -> None:
+    for ref, made in built.made.items():
         found = ask(index, ref)
         digest = {each.label: each.digest for each in (found.top, *found.parts)}
         ours = {digest[label] for gap in found.gaps for label in gap.about}
@@ -112,8 +99,8 @@ def test_gaps_are_those_of_the_query(index: Index, world: World) -> None:
         assert ours == theirs
 
 
-def test_a_part_is_shown_with_its_whole(index: Index, world: World) -> None:
-    made = world.made["tiny:1.0.0"]
+def test_a_part_is_shown_with_its_whole(index: Index, built: World) -> None:
+    made = built.made["tiny:1.0.0"]
     whole = ask(index, "tiny:1.0.0")
     assert ask(index, made.platforms["linux/arm64"]) == whole
     models = ask(index, "tiny-model:1.0.0")
@@ -134,8 +121,7 @@ def test_marks_of_runs_on_no_board(index: Index) -> None:
     assert "no real board ran it" in {each.what for each in found.gaps}
 
 
-def test_a_forged_verdict_is_on_no_page_as_a_fact(world: World, tmp_path: Path) -> None:
-    world = world.copied(tmp_path / "forged")
+def test_a_forged_verdict_is_on_no_page_as_a_fact(world: World) -> None:
     made = world.made["tiny:1.1.0"]
     before = world.indexed()
     told = ask(before, "tiny:1.1.0")
@@ -161,8 +147,8 @@ def _under(payload: bytes, bundle: bytes) -> bytes:
     return json.dumps(document).encode()
 
 
-def test_cards_of_models(index: Index, world: World) -> None:
-    found = audit_report.report(index, "tiny:1.0.0", store=world.store)
+def test_cards_of_models(index: Index, built: World) -> None:
+    found = audit_report.report(index, "tiny:1.0.0", store=built.store)
     assert [(card.target, card.mode) for card in found.cards] == [("amd64", ""), ("pi5", "")]
     assert found.cards_unread == ""
     assert digests.is_digest(found.cards[0].digest)
@@ -171,8 +157,7 @@ def test_cards_of_models(index: Index, world: World) -> None:
     assert "none is at hand" in unread.cards_unread
 
 
-def test_a_card_that_nobody_signed_is_not_shown(world: World, tmp_path: Path) -> None:
-    world = world.copied(tmp_path / "hearsay")
+def test_a_card_that_nobody_signed_is_not_shown(world: World) -> None:
     world.build("hearsay", "1.0.0", key="stranger")
     index = world.indexed()
     found = audit_report.report(index, "hearsay:1.0.0", store=world.store)
@@ -187,7 +172,6 @@ def test_a_card_that_nobody_signed_is_not_shown(world: World, tmp_path: Path) ->
 def test_a_card_that_is_gone_or_changed(
     index: Index, world: World, tmp_path: Path, data: bytes | None, said: str
 ) -> None:
-    world = world.copied(tmp_path / "gone")
     [card] = {
         layer["digest"]
         for layer in world.store.read_json(world.made["tiny:1.0.0"].variants["pi5"])["layers"]

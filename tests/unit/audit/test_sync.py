@@ -75,16 +75,6 @@ def same(one: worlds.Rows, other: worlds.Rows) -> None:
         assert rows == other[table], table
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return worlds.history(tmp_path_factory.mktemp("audit") / "world")
-
-
-@pytest.fixture
-def world(built: World, tmp_path: Path) -> World:
-    return built.copied(tmp_path / "world")
-
-
 # Random histories --------------------------------------------------------------------------------
 
 

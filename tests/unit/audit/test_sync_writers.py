@@ -29,16 +29,6 @@ HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return worlds.history(tmp_path_factory.mktemp("audit") / "world")
-
-
-@pytest.fixture
-def world(built: World, tmp_path: Path) -> World:
-    return built.copied(tmp_path / "world")
-
-
-@pytest.fixture(scope="module")
 def cluster() -> Iterator[postgres.Cluster]:
     # A path that is short enough for a socket, and that another user may go down.
     with tempfile.TemporaryDirectory(prefix="pg") as folder:
