@@ -18,8 +18,10 @@ import pytest
 from browser import browser
 
 sys.path.append(str(Path(__file__).parents[1] / "unit/audit"))
+sys.path.append(str(Path(__file__).parents[1] / "unit/markup"))
 
-from report_world import HOSTILE, NOW, artifact, hostile, report
+from page_parts import HOSTILE
+from report_world import NOW, artifact, hostile, report
 
 from buildkit.audit.report.page import html
 from buildkit.audit.report.types import Report

@@ -1,48 +1,21 @@
 from __future__ import annotations
 
-import re
-from html.parser import HTMLParser
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree as ET
 
 import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "markup"))
+
 from gate_parts import EXPECTED, MARK, calm, retime, run, silent, strict, throttle, times
+from page_parts import HOSTILE, Elements, is_harmless, is_well_formed, needs_nobody
 
 from buildkit.gate import Blame, Failure, Outcome, Run, Verdict, digest, judge
 from buildkit.gate.page import html
 
 if TYPE_CHECKING:
     from gate_parts import Report
-
-HOSTILE = (
-    "</style></title><script>alert(1)</script>",
-    '"><img src=x onerror=alert(1)>',
-    "' onload='alert(1)",
-    "left\u202eright\u2066\u200f",
-    "\x00\x1b[31m\x07",
-    "]]>&amp;<!--",
-    "W" * 100_000,
-)
-
-
-class Elements(HTMLParser):
-    """Names and attributes of all elements, and the text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def named(self, name: str) -> list[dict[str, str | None]]:
-        return [attributes for each, attributes in self.found if each == name]
 
 
 def page(
@@ -69,21 +42,13 @@ def other() -> Report:
 
 def test_it_needs_nobody() -> None:
     text, _ = page([calm()], [other()])
-    names = {name for name, _ in Elements(text).found}
-    assert not names & {"script", "img", "link", "iframe", "object", "base", "form", "image", "use"}
-    attributes = {key for _, found in Elements(text).found for key in found}
-    assert not attributes & {"src", "href", "style", "xlink:href"}
-    assert not {key for key in attributes if key.startswith("on")}
-    assert "url(" not in text
-    assert "@import" not in text
-    [policy] = [each for each in Elements(text).named("meta") if each.get("http-equiv")]
-    assert policy["content"] == "default-src 'none'; style-src 'unsafe-inline'"
+    needs_nobody(text)
+    assert "href" not in Elements(text).attributes
 
 
 def test_it_is_well_formed() -> None:
     text, _ = page([calm(), calm()], [other(), other()])
-    plain = text.removeprefix("<!DOCTYPE html>\n").replace("&#x27;", "'")
-    ET.fromstring(re.sub(r"<meta ([^>]*)>", r"<meta \1/>", plain))  # noqa: S314 - our own text
+    is_well_formed(text)
 
 
 def test_it_says_what_the_verdict_says() -> None:
@@ -162,12 +127,7 @@ def test_hostile_names(text: str) -> None:
     verdict = judge(runs, strict(), EXPECTED)
     found = html(verdict, strict(), title=text, runs=runs, facts=[(text, text)])
     good = html(judge([run()], strict(), EXPECTED), strict(), title="x", runs=[run(), silent()])
-    assert {name for name, _ in Elements(found).found} <= {
-        *(name for name, _ in Elements(good).found),
-        *("ul", "li"),
-    }
-    assert not {key for _, each in Elements(found).found for key in each if key.startswith("on")}
-    assert not set(found) & set("\u202e\u2066\u200f\x00\x1b\x07")
+    is_harmless(found, good + "<ul><li>")
     assert len(found) < 60_000
 
 
@@ -188,26 +148,3 @@ def test_sensors_that_are_not_there() -> None:
     shown = Elements(page([report])[0]).text
     assert "Temperature of the CPU: unknown." in shown
     assert "Whether the board was throttled is not known" in shown
-
-
-def luminance(colour: str) -> float:
-    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-    linear = [
-        part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
-    ]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def test_every_colour_of_text_can_be_read() -> None:
-    """WCAG 2: a contrast of 4.5 with the page, in light, in dark and on paper."""
-    text, _ = page([calm()])
-    palettes = re.findall(r":root \{(.*?)\}", text, re.DOTALL)
-    assert len(palettes) == 3
-    for palette in palettes:
-        colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", palette))
-        for name, colour in colours.items():
-            if name in {"edge", "band", "page"}:
-                continue
-            for ground in ("page", "band"):
-                light, dark = sorted(map(luminance, (colour, colours[ground])), reverse=True)
-                assert (light + 0.05) / (dark + 0.05) >= 4.5, (name, ground)
