@@ -27,6 +27,7 @@ from buildkit.audit.report.types import (
 
 NOW = 1_795_262_400
 DAY = 86_400
+COMMIT = "041d2313aa11b77ad419e358a015fde3974dd6a0"
 KEY = Signer(kind="key", subject="9d5fc5b1850b2bba", label="release", state="active")
 WORKFLOW = Signer(
     kind="identity",
@@ -134,7 +135,11 @@ def card(target: str) -> Card:
         task="image-classification",
         engine="onnxruntime-cpu",
         mode="static-int8",
-        settings=(("calibration method", "minmax"), ("per_channel", "true")),
+        settings=(
+            ("calibration method", "minmax"),
+            ("calibration way", "exact"),
+            ("per_channel", "true"),
+        ),
         size=14_767,
         float_size=40_560,
         parameters=9_930,
@@ -147,7 +152,7 @@ def card(target: str) -> Card:
         same_on_every_cpu=True,
         why="every sum is one of whole numbers",
         seed=1,
-        commit="041d2313aa11b77ad419e358a015fde3974dd6a0",
+        commit=COMMIT,
         data=digest("data"),
     )
 
@@ -157,7 +162,7 @@ def materials() -> tuple[Material, ...]:
         Material(
             name="source",
             uri="git+https://example.org/shop/digits",
-            commit="041d2313aa11b77ad419e358a015fde3974dd6a0",
+            commit=COMMIT,
             uses=("source",),
         ),
         Material(name="recipe.lock", digest=digest("lock"), uses=("lock",)),
@@ -196,7 +201,7 @@ def report() -> Report:
                 recipe_digest=digest("recipe"),
                 lock=digest("lock"),
                 builder="urn:edge-buildkit:builder:pinned:v1",
-                revision="041d2313aa11b77ad419e358a015fde3974dd6a0",
+                revision=COMMIT,
                 evidence=(digest("provenance"),),
             ),
         ),
