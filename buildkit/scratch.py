@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from buildkit.disk import is_named
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -86,7 +88,7 @@ def _claim(name: Path) -> int:
         lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600)
         # Between these two lines a sweep may have taken it for debris.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if _is_named(lock, name):
+        if is_named(lock, name):
             return lock
         os.close(lock)
 
@@ -95,7 +97,7 @@ def _sweep_one(name: Path) -> bool:
     lock = os.open(name, os.O_RDWR | _FLAGS)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(lock).st_uid != os.geteuid() or not _is_named(lock, name):
+        if os.fstat(lock).st_uid != os.geteuid() or not is_named(lock, name):
             return False
         path = name.with_name(name.name.removesuffix(_LOCK))
         if os.path.lexists(path) and path.lstat().st_uid != os.geteuid():
@@ -104,13 +106,6 @@ def _sweep_one(name: Path) -> bool:
         return True
     finally:
         os.close(lock)
-
-
-def _is_named(lock: int, name: Path) -> bool:
-    try:
-        return os.path.samestat(name.lstat(), os.fstat(lock))
-    except FileNotFoundError:
-        return False
 
 
 def _remove(path: Path, lock: Path) -> None:

@@ -11,17 +11,16 @@ import signal
 import socket
 import sys
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from buildkit import digests, homes
+from buildkit import digests, disk, homes
 from buildkit.engine import launch
 from buildkit.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from buildkit.run import Runner
 
@@ -162,7 +161,7 @@ class Engine:
         if self.status().running:
             return self.status()
         need_root()
-        with self._alone():
+        with disk.exclusive(self.state):
             self._settle()
             if self.status().running:
                 return self.status()
@@ -181,7 +180,7 @@ class Engine:
         Raises:
             EngineError: it could not be ended.
         """
-        with self._alone():
+        with disk.exclusive(self.state):
             if not self._record():
                 self._settle()
             record = self._record()
@@ -377,13 +376,6 @@ class Engine:
             engine.status().binfmt == "shared" for engine in Engine.known(self._runner)
         ):
             rule.write_text("-1")
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        self.state.mkdir(parents=True, exist_ok=True)
-        with (self.state / "lock").open("w") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            yield
 
 
 def _foreign() -> str:

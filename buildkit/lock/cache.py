@@ -6,14 +6,13 @@ bytes are right; many processes may share one cache.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import stat
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from buildkit import digests, homes
+from buildkit import digests, disk, homes
 from buildkit import scratch as folders
 from buildkit.errors import DigestError, FetchError
 
@@ -85,7 +84,7 @@ def admit(file: Path, sha256: str, cache: Path, *, what: str) -> Path:
                 )
             target.parent.mkdir(parents=True, exist_ok=True)
             (folder / "file").replace(target)
-            _sync_folder(target.parent)
+            disk.sync_folder(target.parent)
         except OSError as error:
             raise _unwritable(cache, error) from error
     return target
@@ -101,23 +100,6 @@ def _copy(source: Path, target: Path) -> str:
         writer.flush()
         os.fsync(writer.fileno())
     return state.hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Hold `folder` for oneself: other processes and threads wait for their turn."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("wb") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def holds(cache: Path, sha256: str, size: int | None = None) -> bool:

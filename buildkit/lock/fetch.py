@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from buildkit import disk
 from buildkit.errors import BuildkitError, DigestError, FetchError, ResolveError, ToolError
 from buildkit.lock import cache as store
 from buildkit.lock import workers
@@ -202,7 +203,7 @@ def _tasks(pins: Sequence[Pin], means: _Means) -> list[Callable[[], None]]:
 def _debs(means: _Means, suite: str, arch: str, pins: Sequence[DebianPin]) -> None:
     try:
         root = apt.open_root(suite, arch, means.cache, environ=means.environ)
-        with store.exclusive(root.folder):
+        with disk.exclusive(root.folder):
             gone = _superseded(means.runner, root, pins)
             rest = [pin for pin in pins if pin not in gone]
             for start in range(0, len(rest), _DEBS_AT_ONCE):

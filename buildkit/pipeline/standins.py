@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from buildkit import assets, canonical, digests
+from buildkit import assets, canonical, digests, disk
 from buildkit.errors import FetchError
 from buildkit.lock import cache
 from buildkit.nix import Nix, seed
@@ -46,12 +46,7 @@ def write_lock(file: Path | None = None, *, runner: Runner = run) -> tuple[Path,
     """
     file = file or lock_file()
     data = pins.dump(resolve.resolve(runner, seed_hash=seed.seed_hash))
-    changed = not file.is_file() or file.read_bytes() != data
-    if changed:
-        part = file.with_name(f"{file.name}.part")
-        part.write_bytes(data)
-        part.replace(file)
-    return file, changed
+    return file, disk.replace(file, data)
 
 
 def start(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import fcntl
 import re
 import secrets
 import shutil
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from buildkit import canonical, homes
+from buildkit import canonical, disk, homes
 from buildkit.errors import DeviceError, InputError, ToolError
 from buildkit.lock import cache
 from buildkit.standin import faults, keys
@@ -333,11 +332,11 @@ class Standin:
 
     def _keep(self, **record: Any) -> None:
         """Write the record and what OpenSSH needs, each at once."""
-        _write(self.folder / _RECORD, canonical.dump_pretty(record))
+        disk.replace(self.folder / _RECORD, canonical.dump_pretty(record))
         how = self._connection(record)
         place = f"[{how.host}]:{how.port}"
         hosts = self.folder / "known_hosts"
-        _write(hosts, f"{place} {how.host_key}\n".encode())
+        disk.replace(hosts, f"{place} {how.host_key}\n".encode())
         lines = (
             f"Host {self.name}",
             f"  HostName {how.host}",
@@ -349,25 +348,19 @@ class Standin:
             "  GlobalKnownHostsFile none",
             "  StrictHostKeyChecking yes",
         )
-        _write(self.folder / "ssh_config", "\n".join((*lines, "")).encode())
+        disk.replace(self.folder / "ssh_config", "\n".join((*lines, "")).encode())
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
+        # It holds private keys.
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (self.folder / "lock").open("wb") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+        with disk.exclusive(self.folder):
             yield
 
 
 def _lasting(found: Mapping[str, str]) -> dict[str, str]:
     """The faults that are on the disk."""
     return {name: value for name, value in found.items() if faults.FAULTS[name].lasts}
-
-
-def _write(file: Path, data: bytes) -> None:
-    part = file.with_name(f"{file.name}.part")
-    part.write_bytes(data)
-    part.replace(file)
 
 
 def _greeting(pair: keys.Keys) -> str:

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from buildkit import disk
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -62,6 +64,4 @@ def _make(folder: Path, name: str, public: Path) -> None:
     said = key.public_key().public_bytes(
         serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
     )
-    part = public.with_suffix(".part")
-    part.write_bytes(said + b"\n")
-    part.replace(public)
+    disk.replace(public, said + b"\n")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from buildkit import canonical, digests
+from buildkit import canonical, digests, disk
 from buildkit.errors import ResolveError
 from buildkit.lock import cache, fetch, workers
 from buildkit.lock.resolve import apt
@@ -136,7 +136,7 @@ def _host(
     runner: Runner, architecture: str, home: Path, seed_hash: Callable[[Path], str]
 ) -> HostPins:
     root = apt.open_root(HOST_SUITE, architecture, home)
-    with cache.exclusive(root.folder):
+    with disk.exclusive(root.folder):
         apt.update(runner, root)
         emulator = apt.solve(runner, root, EMULATOR, exclude=_INSTALLERS)
         workshop = apt.solve(runner, root, WORKSHOP, exclude=_INSTALLERS)
@@ -155,7 +155,7 @@ class _Board:
 
     def __init__(self, runner: Runner, home: Path) -> None:
         root = apt.open_root(BOARD_SUITE, "arm64", home)
-        with cache.exclusive(root.folder):
+        with disk.exclusive(root.folder):
             apt.update(runner, root)
             self.busybox = _one(apt.solve(runner, root, (SEED,)), SEED)
             # The named package is empty and depends on the kernel of the day.

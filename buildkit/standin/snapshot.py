@@ -13,8 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from buildkit import canonical, digests, scratch
-from buildkit.lock import cache as locks
+from buildkit import canonical, digests, disk, scratch
 from buildkit.standin import emulator
 from buildkit.standin.running import DISK, Running, ended
 
@@ -75,7 +74,7 @@ class Snapshots:
         kept = self.folder(machine, options)
         if not kept.is_dir():
             self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with locks.exclusive(self._home):
+            with disk.exclusive(self._home):
                 if not kept.is_dir():
                     say("starting the board for the first time, to keep its state")
                     self._make(kept, machine, options)

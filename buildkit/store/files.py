@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from buildkit import disk
 from buildkit.errors import StoreError
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Fresh:
     def publish(self, target: Path, mode: int) -> None:
         """Give the file its mode and its name: a power cut leaves all of it or nothing.
 
-        That the name itself is not lost again takes `sync_folder`.
+        That the name itself is not lost again takes `disk.sync_folder`.
 
         Raises:
             OSError: the disk is full, or the like; nothing is published.
@@ -145,7 +146,7 @@ def write_whole(target: Path, data: bytes, ingest: Path, mode: int = FILE_MODE) 
     with Fresh(ingest) as fresh:
         fresh.write(data)
         fresh.publish(target, mode)
-    sync_folder(target.parent)
+    disk.sync_folder(target.parent)
 
 
 def make_folder(folder: Path) -> None:
@@ -167,20 +168,7 @@ def make_folder(folder: Path) -> None:
             continue  # another process was quicker
         # chmod keeps a set-group bit that the new folder has from its parent.
         each.chmod(FOLDER_MODE | (each.stat().st_mode & _SPECIAL_BITS))
-        sync_folder(each.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` survive a power cut.
-
-    Raises:
-        OSError: the disk fails.
-    """
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        disk.sync_folder(each.parent)
 
 
 def is_stale(name: str) -> bool:

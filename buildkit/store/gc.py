@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from buildkit import disk
 from buildkit.errors import StoreError
 from buildkit.store import entries, index
 from buildkit.store.documents import descriptor
-from buildkit.store.files import is_stale, sync_folder, translated
+from buildkit.store.files import is_stale, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,7 +68,7 @@ def collect(
     temporary, bytes_in_them = _sweep(layout, dry_run=dry_run)
     if found and not dry_run:
         with translated(layout.root):
-            sync_folder(layout.blobs)
+            disk.sync_folder(layout.blobs)
     return Collected(
         entries=tuple(descriptor(entry, "index.json") for entry in dropped),
         blobs=found,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from buildkit import disk
 from buildkit.errors import StoreError
 from buildkit.store import entries
-from buildkit.store.files import sync_folder, translated, write_whole
+from buildkit.store.files import translated, write_whole
 from buildkit.store.layout import INDEX_WAIT
 from buildkit.store.locks import hold
 
@@ -66,5 +67,5 @@ def update(layout: Layout, change: Callable[[Document], bool]) -> None:
                 raise StoreError(msg, _FULL)
             # For all blobs since the last time: the index must not name what a power cut loses.
             if layout.blobs.is_dir():
-                sync_folder(layout.blobs)
+                disk.sync_folder(layout.blobs)
             write_whole(layout.index, data, layout.ingest)

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from buildkit import disk
 from buildkit.errors import StoreError
 from buildkit.store.files import FILE_MODE
 
@@ -52,7 +53,7 @@ def _acquire(path: Path, *, exclusive: bool, wait: float, purpose: str) -> int:
             fcntl.flock(fd, kind | fcntl.LOCK_NB)
             # BuildKit removes the lock file of an index after use: a lock on a file that
             # no longer has the name keeps nobody out.
-            if _is_named(fd, path):
+            if disk.is_named(fd, path):
                 return fd
         except BlockingIOError as error:
             if time.monotonic() >= deadline:
@@ -79,15 +80,6 @@ def _open(path: Path) -> int:
     if state.st_uid == os.geteuid() and state.st_mode & FILE_MODE != FILE_MODE:
         os.fchmod(fd, FILE_MODE)  # the umask took the right to read from others
     return fd
-
-
-def _is_named(fd: int, path: Path) -> bool:
-    try:
-        named = path.lstat()
-    except FileNotFoundError:
-        return False
-    held = os.fstat(fd)
-    return (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino)
 
 
 def _holders(fd: int) -> str:

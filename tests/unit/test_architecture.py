@@ -26,7 +26,7 @@ PACKAGE = ROOT / "buildkit"
 FLOORS = (
     (
         *("errors", "digests", "canonical", "media", "records", "run", "conversation", "scratch"),
-        *("tools", "assets", "markup", "homes", "amounts", "distributions"),
+        *("tools", "assets", "markup", "homes", "amounts", "distributions", "disk"),
     ),
     ("recipe", "lock", "store"),
     ("evidence",),

@@ -10,12 +10,11 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from buildkit import scratch
+from buildkit import disk, scratch
 from buildkit.errors import ResolveError, ToolError
 from buildkit.lock import cache
 from buildkit.lock.resolve import sources
@@ -80,17 +79,8 @@ def open_root(
         ("first.conf", _first(folder, etc)),
         ("last.conf", _last(arch)),
     ):
-        _write(folder / name, text)
+        disk.replace(folder / name, text.encode())
     return root
-
-
-def _write(file: Path, text: str) -> None:
-    """Replace a file at once, if it says something else: an APT may be reading it."""
-    if file.is_file() and file.read_text(encoding="utf-8") == text:
-        return
-    part = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_native_id()}")
-    part.write_text(text, encoding="utf-8")
-    part.replace(file)
 
 
 def _first(folder: Path, etc: Path) -> str:
@@ -290,7 +280,7 @@ def resolve(
     See `solve` for the arguments and errors; `home` is the cache, `cache.home()` when absent.
     """
     root = open_root(suite, arch, home or cache.home())
-    with cache.exclusive(root.folder):
+    with disk.exclusive(root.folder):
         update(runner, root)
         return solve(runner, root, packages, exclude=exclude, hold=hold)
 
@@ -339,7 +329,7 @@ def _write_preferences(root: AptRoot, hold: Mapping[str, str]) -> None:
         f"Package: {name}\nPin: version {version}\nPin-Priority: 1001\n"
         for name, version in sorted(hold.items())
     )
-    _write(root.folder / "etc/preferences.d/hold.pref", text)
+    disk.replace(root.folder / "etc/preferences.d/hold.pref", text.encode())
 
 
 def _refuse_odd(packages: Sequence[str]) -> None:
@@ -395,7 +385,7 @@ def _elsewhere(runner: Runner, root: AptRoot, names: Sequence[str]) -> dict[str,
         other = open_root(
             root.suite, arch, root.folder / "elsewhere", etc=root.etc, environ=root.environ
         )
-        with cache.exclusive(other.folder):
+        with disk.exclusive(other.folder):
             try:
                 update(runner, other)
             except ResolveError:

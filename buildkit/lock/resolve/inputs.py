@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from buildkit import disk
 from buildkit.distributions import normal
 from buildkit.errors import ResolveError
 from buildkit.lock import cache as store
@@ -224,7 +225,7 @@ class _Work:
         held: Sequence[DebianPin] = (),
     ) -> tuple[DebianPin, ...]:
         root = apt.open_root(suite, arch, self.home, environ=self.environ)
-        with store.exclusive(root.folder):
+        with disk.exclusive(root.folder):
             if root.folder.name not in self.fresh:
                 apt.update(self.runner, root)
                 with self.guard:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import pytest
@@ -54,22 +53,3 @@ def test_a_cache_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     with pytest.raises(FetchError, match="cannot be used") as caught:
         cache.admit(file, sha256(DATA), tmp_path, what="it")
     assert "XDG_CACHE_HOME" in caught.value.remedy
-
-
-def test_one_at_a_time(tmp_path: Path) -> None:
-    order: list[str] = []
-    inside = threading.Event()
-
-    def second() -> None:
-        inside.wait()
-        with cache.exclusive(tmp_path):
-            order.append("second")
-
-    other = threading.Thread(target=second)
-    other.start()
-    with cache.exclusive(tmp_path):
-        inside.set()
-        other.join(0.05)
-        order.append("first")
-    other.join()
-    assert order == ["first", "second"]
