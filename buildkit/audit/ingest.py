@@ -82,7 +82,7 @@ class Writer(OfSource):
         known = {
             row.id: row
             for chunk in chunks(numbers)
-            for row in self._connection.execute(
+            for row in self._rows.connection.execute(
                 sql.select(at.id, at.digest, at.role).where(at.id.in_(chunk))
             )
         }
@@ -103,7 +103,7 @@ class Writer(OfSource):
         self._rows.insert(schema.ARTIFACT, fresh)
         if filled:
             names = [column.name for column in at if column.name != "id"]
-            self._connection.execute(
+            self._rows.connection.execute(
                 sql.update(schema.ARTIFACT)
                 .where(at.id == sql.bindparam("b_id"))
                 .values({name: sql.bindparam(f"b_{name}") for name in names}),

@@ -43,7 +43,7 @@ class Remover(OfSource):
         Returns:
             How many statements went, and whether something must be read again for it.
         """
-        connection, source = self._connection, self._source
+        connection, source = self._rows.connection, self._source
         for number, name in gone.presence:
             at = schema.PRESENCE.c
             connection.execute(
@@ -82,7 +82,7 @@ class Remover(OfSource):
         sources = self._rows.column(carried.source, carried.statement, silent)
         self._rows.delete(schema.CARRIED, carried.statement, silent)
         self._forget(silent)
-        self._connection.execute(
+        self._rows.connection.execute(
             sql.update(schema.SOURCE)
             .where(schema.SOURCE.c.id.in_(sources - {self._source}))
             .values(state="")
@@ -111,7 +111,7 @@ class Remover(OfSource):
                 .join(schema.STATEMENT, at.id == schema.RUN.c.statement)
                 .where(schema.RUN.c.statement.in_(chunk))
             )
-            for found in self._connection.execute(query).mappings():
+            for found in self._rows.connection.execute(query).mappings():
                 row = dict(found)
                 lost[row.pop("payload")] = row
         self._rows.delete(schema.RUN, schema.RUN.c.statement, statements)
@@ -135,11 +135,11 @@ class Remover(OfSource):
         )
         records = sql.exists().where(schema.PROMOTION.c.statement == about.statement)
         for chunk in chunks(statements):
-            self._connection.execute(
+            self._rows.connection.execute(
                 sql.delete(schema.ABOUT).where(about.statement.in_(chunk), ~hangs, ~records)
             )
             held = schema.HOLDS.c
-            self._connection.execute(
+            self._rows.connection.execute(
                 sql.delete(schema.HOLDS).where(
                     held.statement.in_(chunk),
                     ~sql.exists().where(
@@ -156,7 +156,7 @@ class Remover(OfSource):
         children = self._rows.column(schema.PART.c.child, schema.PART.c.parent, gone)
         self._rows.delete(schema.PART, schema.PART.c.parent, gone)
         for chunk in chunks(gone):
-            self._connection.execute(
+            self._rows.connection.execute(
                 sql.update(schema.ARTIFACT).where(at.id.in_(chunk)).values(**STUB)
             )
         self._sweep(children)
@@ -166,7 +166,7 @@ class Remover(OfSource):
         at = schema.ARTIFACT.c
         needed = (schema.PRESENCE.c.artifact, *_NAMES_ARTIFACT)
         for chunk in chunks(artifacts):
-            self._connection.execute(
+            self._rows.connection.execute(
                 sql.delete(schema.ARTIFACT).where(
                     at.id.in_(chunk),
                     *(~sql.exists().where(column == at.id) for column in needed),

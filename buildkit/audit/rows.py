@@ -135,7 +135,6 @@ class OfSource:
     """
 
     def __init__(self, connection: Connection, source: int) -> None:
-        self._connection = connection
         self._rows = Rows(connection)
         self._source = source
 
