@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from buildkit.cli import render, signer, stores, trials
-from buildkit.errors import InputError
 
 if TYPE_CHECKING:
     from buildkit.pipeline.verdicts import Shelf
@@ -104,11 +103,8 @@ def _since(options: argparse.Namespace) -> int | None:
 def _shelf(store: Store, options: argparse.Namespace) -> Shelf:
     from buildkit.pipeline.verdicts import Shelf  # noqa: PLC0415 - `--help` must not wait for it
 
-    ready = signer.chosen(options, None if options.json else render.Lines()).ready()
-    if ready is None:
-        msg = "--sign, and there is nobody to sign"
-        raise InputError(msg, "name a signer: --signer key")
-    return Shelf(store=store, signer=ready)
+    who = signer.chosen(options, None if options.json else render.Lines())
+    return Shelf(store=store, signer=who.somebody())
 
 
 def _days(text: str) -> int:

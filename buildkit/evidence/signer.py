@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from buildkit.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -42,6 +44,19 @@ class Who:
 
     spec: str
     ready: Callable[[], Signer | None]
+
+    def somebody(self) -> Signer:
+        """The signer, where there must be one.
+
+        Raises:
+            InputError: it is nobody.
+            SignerError: it cannot sign.
+        """
+        found = self.ready()
+        if found is None:
+            msg = "there is nobody to sign"
+            raise InputError(msg, "name a signer: --signer key")
+        return found
 
 
 NOBODY = Who(spec="none", ready=lambda: None)

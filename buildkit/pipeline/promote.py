@@ -150,11 +150,7 @@ class _Move:
         self._policy = _policy(asked.policy_file, any_age=any_age)
         folder = asked.policy_file.absolute().parent
         self._anchors = anchors.load(self._policy, folder, asked.ring, asked.now)
-        signer = asked.signer.ready()
-        if signer is None:
-            msg = "there is nobody to sign the promotion"
-            raise InputError(msg, "name a signer: --signer key")
-        self._signer = signer
+        self._signer = asked.signer.somebody()
         self.where = f"{asked.home.place}:{asked.channel}"
         self._state = asked.home.read(asked.channel)
         self.records = self._opened(self._state)

@@ -13,7 +13,7 @@ from buildkit.evidence import classic as older
 from buildkit.store import Store
 
 if TYPE_CHECKING:
-    from buildkit.evidence.signer import Signer, Who
+    from buildkit.evidence.signer import Who
     from buildkit.records import Descriptor
     from buildkit.store import Node
 
@@ -45,7 +45,7 @@ def sign(ref: str, *, store: Path, signer: Who, classic: bool = False) -> Signed
     """
     shelf = Store.open(store)
     build = builds.find(shelf, shelf.resolve(ref).digest)
-    who = _ready(signer)
+    who = signer.somebody()
     artifacts = builds.artifacts(shelf, build.result)
     with shelf.lease():
         attached = signing.sign(shelf, who, build.statements, artifacts)
@@ -81,7 +81,7 @@ def model_files(ref: str, *, store: Path, signer: Who, out: Path) -> tuple[Path,
     if out.exists() and any(out.iterdir()):
         msg = f"{out} is not empty"
         raise InputError(msg, "name a folder that is not there yet")
-    who = _ready(signer)
+    who = signer.somebody()
     layers = shelf.read_json(found[0].descriptor.digest)["layers"]
     names = {str(layer["annotations"][media.TITLE]): str(layer["digest"]) for layer in layers}
     said = modelsigning.statement(ref, names)
@@ -105,11 +105,3 @@ def _is_model(node: Node) -> bool:
         and node.role == "manifest"
         and node.links.artifact_type == media.MODEL
     )
-
-
-def _ready(signer: Who) -> Signer:
-    who = signer.ready()
-    if who is None:
-        msg = "there is nobody to sign"
-        raise InputError(msg, "name a signer: --signer key")
-    return who
