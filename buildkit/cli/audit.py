@@ -112,10 +112,9 @@ def run(options: argparse.Namespace) -> int:
 def _asked(options: argparse.Namespace) -> Asked:
     from buildkit.evidence import keys  # noqa: PLC0415 - `--help` must not wait for it
     from buildkit.pipeline.audit import Asked  # noqa: PLC0415 - as above
-    from buildkit.store.layout import nearest  # noqa: PLC0415 - as above
 
     return Asked(
-        store=options.store or nearest(Path.cwd()),
+        store=stores.folder(options),
         index=options.index,
         policy_file=options.policy,
         keys=options.keys if options.keys is not None else keys.location(),

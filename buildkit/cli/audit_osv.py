@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from buildkit.cli import audit_asked
+from buildkit.cli import audit_asked, stores
 
 if TYPE_CHECKING:
     import argparse
@@ -73,12 +73,9 @@ def run(options: argparse.Namespace, index: Index) -> int:
 
 def _folder(options: argparse.Namespace, index: Index) -> Path:
     """Beside the index; beside the store when that is in another machine's database."""
-    from buildkit.store.layout import nearest  # noqa: PLC0415 - `--help` must not wait for it
-
     if index.dialect == "sqlite":
         return Path(index.name).absolute().parent
-    store: Path = options.store or nearest(Path.cwd())
-    return store.absolute().parent
+    return stores.folder(options).absolute().parent
 
 
 def _show(found: Vulnerabilities) -> None:

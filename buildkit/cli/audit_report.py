@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from buildkit.cli import audit_asked
+from buildkit.cli import audit_asked, stores
 
 if TYPE_CHECKING:
     import argparse
@@ -55,10 +55,8 @@ def run(options: argparse.Namespace, index: Index) -> int:
 def _store(options: argparse.Namespace) -> Store | None:
     """The store, where there is one: an index can be asked without."""
     from buildkit.errors import StoreError  # noqa: PLC0415 - `--help` must not wait for it
-    from buildkit.store import Store  # noqa: PLC0415 - as above
-    from buildkit.store.layout import nearest  # noqa: PLC0415 - as above
 
     try:
-        return Store.open(options.store or nearest(Path.cwd()))
+        return stores.chosen(options)
     except StoreError:
         return None

@@ -75,7 +75,6 @@ def run(options: argparse.Namespace) -> int:
     from buildkit.evidence.keys import KeyRing, location  # noqa: PLC0415 - `--help` must not wait
     from buildkit.pipeline import promote as pipeline  # noqa: PLC0415 - as above
     from buildkit.store import Store  # noqa: PLC0415 - as above
-    from buildkit.store.layout import nearest  # noqa: PLC0415 - as above
 
     if options.ref is None and not (options.rollback and options.place):
         msg = "what is to be promoted is not said"
@@ -83,8 +82,7 @@ def run(options: argparse.Namespace) -> int:
     lines = render.progress(options)
     # A machine that only rolls back may have nothing yet.
     new = options.rollback and options.place
-    where = options.store or nearest(Path.cwd())
-    store = Store.create(where) if new else stores.chosen(options)
+    store = Store.create(stores.folder(options)) if new else stores.chosen(options)
     asked = pipeline.Asked(
         channel=options.to,
         store=store,

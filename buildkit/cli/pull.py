@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from buildkit.cli import registries, stores
@@ -42,12 +41,10 @@ def run(options: argparse.Namespace) -> int:
     """Pull, and say what it took."""
     from buildkit.pipeline import registries as pipeline  # noqa: PLC0415 - `--help` must not wait
     from buildkit.store import Store  # noqa: PLC0415 - as above
-    from buildkit.store.layout import nearest  # noqa: PLC0415 - as above
 
-    where = options.store or nearest(Path.cwd())
     done = pipeline.pull(
         options.origin,
-        store=Store.create(where),
+        store=Store.create(stores.folder(options)),
         access=registries.access(options),
         name=options.name,
         classic=options.classic,

@@ -19,10 +19,16 @@ def argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def folder(options: argparse.Namespace) -> Path:
+    """The store named, or the nearest one above the current folder; it need not be there."""
+    named: Path | None = options.store
+    return named or nearest(Path.cwd())
+
+
 def chosen(options: argparse.Namespace) -> Store:
-    """The store named, or the nearest one above the current folder.
+    """The store in `folder`.
 
     Raises:
         StoreError: there is none.
     """
-    return Store.open(options.store or nearest(Path.cwd()))
+    return Store.open(folder(options))
