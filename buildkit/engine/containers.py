@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _ANSWER_SECONDS = 600
 _TAIL_LINES, _TAIL_CHARACTERS = 20, 4000
 # A kill for want of memory and the end that it brings reach the engine on two ways, in any order.
-_KILLED, _KILL_SECONDS = 137, 1.0
+_KILLED, _KILL_SECONDS = 137, 5.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
