@@ -209,7 +209,7 @@ class Tiny:
     def end(self, process: subprocess.Popen[str]) -> Answer:
         """Wait for it, and look for what it left: processes, temporary files, mounts."""
         try:
-            stdout, stderr = process.communicate(timeout=120)
+            stdout, stderr = process.communicate(timeout=300)
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             raise
@@ -224,7 +224,7 @@ class Tiny:
     def _processes(self) -> list[str]:
         """Programs that the command started and that have not ended, not even a moment later."""
         mark = f"{_MARK}={self.home}".encode()
-        end = time.monotonic() + 1
+        end = time.monotonic() + 10
         while True:
             found = []
             for entry in Path("/proc").iterdir():
