@@ -7,11 +7,10 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tarfile
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trial_parts
 from namespaces import private_sockets
-from registry_parts import NO_ROOT, Tools
+from registry_parts import NO_ROOT, Tools, held_port
 from trial_parts import Bench, Board
 
 from buildkit.engine import Engine
+from buildkit.engine.control import state_home
 from buildkit.nix import Nix
 from buildkit.run import run
 from buildkit.store import Store
@@ -152,12 +152,23 @@ def _signals() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Engines and stand-ins of its own for each of several pytest processes."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        yield
-        return
-    with private_sockets(), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+    """Stand-ins and devices of the session's own; engines too where several pytest processes run.
+
+    For all of the session, so that no test finds another machine than the one before it. A single
+    process goes on with the user's engines, and what they have built.
+    """
+    home = tmp_path_factory.mktemp("state")
+    with ExitStack() as stack:
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            stack.enter_context(private_sockets())
+        else:
+            kept = state_home()
+            kept.mkdir(parents=True, exist_ok=True)
+            (home / "edge-buildkit").mkdir()
+            (home / "edge-buildkit" / kept.name).symlink_to(kept.absolute())
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setenv("XDG_STATE_HOME", str(home))
+        patch.setenv("EDGE_BUILDKIT_DEVICES", str(home / "devices.toml"))
         yield
 
 
@@ -218,20 +229,12 @@ def docker_api(engine: Engine) -> Docker:
 
 
 @pytest.fixture(scope="session")
-def board(digits: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
-    """A stand-in that runs, for all tests of the session; they leave it without a fault.
-
-    From here on stand-ins and devices of whoever runs the tests are out of reach.
-    """
-    home = tmp_path_factory.mktemp("board")
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = int(found.getsockname()[1])
+def board(digits: Project) -> Iterator[Board]:
+    """A stand-in that runs, for all tests of the session; they leave it without a fault."""
     process = 0
     # So that whoever ends the tests (`timeout`, a CI that cancels) leaves no board behind.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_STATE_HOME", str(home / "state"))
-        patch.setenv("EDGE_BUILDKIT_DEVICES", str(home / "devices.toml"))
+    with held_port() as port:
         words = ("standin", "start", trial_parts.NAME, "--reach", str(port), "--json")
         try:
             (made,) = json.loads(digits.cli(*words).stdout)["standins"]

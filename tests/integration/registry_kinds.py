@@ -27,7 +27,7 @@ from urllib.parse import parse_qs, urlsplit
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
-from registry_parts import awaited, free_port
+from registry_parts import awaited, held_port
 
 from buildkit import digests
 from buildkit.image.pack.debian import archives, merged
@@ -168,23 +168,24 @@ def listing(folder: Path, authority: Authority | None = None, password: str = ""
         authority: of its certificate; without one it speaks plain HTTP.
         password: that it asks for, of any user; none when empty.
     """
-    port = free_port()
-    words = ["-address", f"127.0.0.1:{port}", "-folder", str(folder)]
-    if authority is not None:
-        words += ["-certificate", str(authority.chain), "-key", str(authority.key)]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [listing_program(), *words],
-            env={**os.environ, "REGISTRY_PASSWORD": password},
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        awaited(port, process, folder / "log")
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
+    with held_port() as port:
+        address = f"127.0.0.1:{port}"
+        words = ["-address", address, "-folder", str(folder)]
+        if authority is not None:
+            words += ["-certificate", str(authority.chain), "-key", str(authority.key)]
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [listing_program(), *words],
+                env={**os.environ, "REGISTRY_PASSWORD": password},
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            awaited(port, process, folder / "log")
+            yield address
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
 
 
 @dataclass

@@ -79,7 +79,7 @@ class Tools:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
-            timeout=60,
+            timeout=300,
         )
         if status is not None:
             said = (done.stdout + done.stderr).decode()
@@ -129,14 +129,18 @@ def serving(
     Yields:
         Its address.
     """
-    port = port or free_port()
+    with held_port(port) as held:
+        yield from _serving(folder, held, more or {})
+
+
+def _serving(folder: Path, port: int, more: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     settings: dict[str, Any] = {
         "version": 0.1,
         "log": {"level": "error"},
         "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
         "http": {"addr": f"127.0.0.1:{port}"},
     }
-    for name, section in (more or {}).items():
+    for name, section in more.items():
         settings[name] = {**settings.get(name, {}), **section}
     (folder / "config.yml").write_text(json.dumps(settings))
     program = shutil.which("docker-registry")
@@ -150,18 +154,25 @@ def serving(
         yield f"127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
 
 
-def free_port() -> int:
-    """One of the loopback that nobody has."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
+@contextmanager
+def held_port(port: int = 0) -> Iterator[int]:
+    """One of the loopback that nobody has, and that nobody gets but who asks for it by its number.
+
+    Whoever wants any port, or connects to somewhere, gets another one for as long as this one is
+    bound; a server that sets SO_REUSEADDR can have it, because nobody listens here (ip(7)).
+    """
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", port))
+        yield int(holder.getsockname()[1])
 
 
 def awaited(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     """Wait for a server of ours."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         assert process.poll() is None, log.read_text()
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import ROOT, Project
+from registry_parts import held_port
 
 from buildkit import digests
 from buildkit.engine import Engine, EngineSpec
@@ -228,8 +228,11 @@ def reached(folder: Path) -> Iterator[Path]:
     for name in ("host", "user"):
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", folder / name])
     shutil.copy(folder / "user.pub", folder / "authorized")
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = int(found.getsockname()[1])
+    with held_port() as port:
+        yield from _reached(folder, port)
+
+
+def _reached(folder: Path, port: int) -> Iterator[Path]:
     Path("/run/sshd").mkdir(exist_ok=True)
     (folder / "nix.conf").write_text(
         "build-users-group =\nsandbox = true\nsandbox-fallback = false\nsandbox-paths =\n"
@@ -247,6 +250,7 @@ def reached(folder: Path) -> Iterator[Path]:
         f"  IdentityFile {folder}/user\n  UserKnownHostsFile {folder}/known\n"
         "  StrictHostKeyChecking yes\n"
     )
+    assert SSHD is not None
     with subprocess.Popen(
         [SSHD, "-D", "-e", "-f", folder / "sshd_config"], stderr=subprocess.DEVNULL
     ) as server:
@@ -258,7 +262,7 @@ def reached(folder: Path) -> Iterator[Path]:
 
 
 def _await(ready: Any) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not ready():
         assert time.monotonic() < end
         time.sleep(0.02)
