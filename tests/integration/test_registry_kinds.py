@@ -48,6 +48,7 @@ pytestmark = [pytest.mark.nix, pytest.mark.engine]
 
 NATIVE = "linux/arm64" if os.uname().machine == "aarch64" else "linux/amd64"
 REF, MODEL = "digits:1.0.0", "digits-model:1.0.0"
+SEED = int(os.environ.get("EDGE_BUILDKIT_TEST_SEED", "6"))
 
 
 @dataclass(frozen=True)
@@ -253,14 +254,16 @@ def test_tokens_end_while_a_push_goes_on(digits: Project, folder: Path, tmp_path
                 registries.push(REF, target, store=digits.store, access=stranger)
         assert not service.given
         us = way(environ=login, **access)
+        began = time.monotonic()
         registries.push(REF, target, store=digits.store, access=us, watch=dawdle)
         pushing = len(service.given)
         other = Store.create(tmp_path / "other")
         registries.pull(f"{target}:1.0.0", store=other, access=us, watch=dawdle)
         pulling = len(service.given) - pushing
+        seconds = time.monotonic() - began
     assert min(pushing, pulling) >= 2
     # No more than there were seconds: a token is used as long as it is good.
-    assert pushing + pulling < 30
+    assert pushing + pulling < seconds + 5
     assert {scope.rpartition(":")[0] for scopes in service.given for scope in scopes} == {
         "repository:team/digits"
     }
@@ -272,7 +275,7 @@ def test_tokens_end_while_a_push_goes_on(digits: Project, folder: Path, tmp_path
 
 def test_a_cut_line_to_the_newer_kind(digits: Project, folder: Path, tmp_path: Path) -> None:
     """It keeps nothing of a cut upload either, and wants ranges with an end."""
-    chance = random.Random()  # noqa: S311 - where a line is cut is no secret
+    chance = random.Random(SEED)  # noqa: S311 - where a line is cut is no secret
     points = [int(1000 * 20_000 ** chance.random()) for _ in range(20)]
     with listing(folder) as address:
         with closing(Line(address, points[:10])) as line:
