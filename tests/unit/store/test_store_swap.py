@@ -114,6 +114,6 @@ def test_processes_lose_no_step(store: Store) -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(60)
+        worker.join(300)
     assert [worker.exitcode for worker in workers] == [0] * 4
     assert store.read(names(store)[CHANNEL]).startswith(b"40 ")
