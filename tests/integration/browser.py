@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROGRAMS = ("chromium-headless-shell", "chromium")
-_DEADLINE = 30.0
+_DEADLINE = 180.0
 _FLAGS = (
     *("--headless", "--remote-debugging-pipe", "--disable-gpu", "--hide-scrollbars"),
     # In a container there is no other sandbox to be had, and the pages are our own.
@@ -57,6 +57,7 @@ class Browser:
         self._pages[session["sessionId"]] = page
         for domain in ("Page", "Runtime", "Log", "Network"):
             page.call(f"{domain}.enable")
+        page.call("Page.setLifecycleEventsEnabled", {"enabled": True})
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
         page.call("Emulation.setDeviceMetricsOverride", size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
@@ -115,8 +116,13 @@ class Page:
 
     def open(self, file: Path) -> None:
         """Load a file, to its end."""
-        self.call("Page.navigate", {"url": file.as_uri()})
-        while not any(name == "Page.loadEventFired" for name, _ in self.happened):
+        # The empty page of a new window has a load event of its own, which may come late.
+        loader = self.call("Page.navigate", {"url": file.as_uri()})["loaderId"]
+        loaded = {"loaderId": loader, "name": "load"}
+        while not any(
+            name == "Page.lifecycleEvent" and loaded.items() <= words.items()
+            for name, words in self.happened
+        ):
             self._browser.hear(_DEADLINE, f"load {file}")
 
     def ask(self, expression: str) -> Any:
@@ -199,7 +205,7 @@ def browser(folder: Path) -> Iterator[Browser]:
             found.call("Browser.close")
         os.close(writes)
         try:
-            process.wait(10)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FAULTS", "PHASES", "SLOW", "Result", "Round", "Smoke", "World", "drawn"]
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 # A connection that ssh shares ends by itself a minute after its last call.
 SSH_PERSISTS = 75.0
 
@@ -303,7 +303,7 @@ class World:
     def _hold_host(self, result: Result) -> None:
         """Nothing of the host goes on but a shared connection whose owner was killed."""
         killed = "killed" in result.round.fault
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while time.monotonic() < end:
             left = self.orphans()
             if not left or (killed and all(is_shared(words) for _, words in left)):

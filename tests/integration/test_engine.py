@@ -68,7 +68,7 @@ def processes(engine: Engine) -> list[int]:
 
 
 def gone(pids: list[int]) -> bool:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         if not any(Path(f"/proc/{pid}").exists() for pid in pids):
             return True

@@ -4,8 +4,9 @@ Everything runs apart from the machine: with an engine, a folder for temporary f
 for sockets of its own, as children of this process, which also gets those whose parent was killed
 (prctl(2), PR_SET_CHILD_SUBREAPER). So whatever is left can be counted.
 
-``EDGE_BUILDKIT_KILL_SEED`` repeats a run as far as the machine's own timing lets it;
-``EDGE_BUILDKIT_KILLS`` is the number of kills; 200 of them take ten minutes.
+Every run draws the same kills, as far as the machine's own timing lets it; another
+``EDGE_BUILDKIT_KILL_SEED`` draws others. ``EDGE_BUILDKIT_KILLS`` is their number; 200 of them take
+ten minutes.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.nix, pytest.mark.engine]
 
 KILLS = int(os.environ.get("EDGE_BUILDKIT_KILLS", "60"))
-SEED = int(os.environ.get("EDGE_BUILDKIT_KILL_SEED", str(random.randrange(1 << 32))))  # noqa: S311 - moments, not secrets
+SEED = int(os.environ.get("EDGE_BUILDKIT_KILL_SEED", "1"))
 # Rounds between two looks at everything; each round kills twice.
 ROUNDS = 12
 # One round in so many makes a layer again, which takes as long as twenty others.
 LAYERS = 24
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 _SUBREAPER = 36
 
@@ -68,14 +69,13 @@ def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apart]:
     home = tmp_path_factory.mktemp("apart")
     (home / "tmp").mkdir()
     # The inputs are there already, so nothing heavy comes over the network.
-    (home / "cache/edge-buildkit").mkdir(parents=True)
-    for part in ("inputs", "apt"):
-        if (cache.home() / part).is_dir():
-            subprocess.run(
-                ["cp", "-a", "--reflink=auto", *(["-l"] if part == "inputs" else []),
-                 cache.home() / part, home / "cache/edge-buildkit"],
-                check=True,
-            )  # fmt: skip
+    (home / "cache/edge-buildkit/apt").mkdir(parents=True)
+    if (cache.home() / "inputs").is_dir():
+        run(["cp", "-a", "-l", cache.home() / "inputs", home / "cache/edge-buildkit"])
+    for root in (cache.home() / "apt").glob("*"):
+        # Another test's APT may be changing it.
+        with cache.exclusive(root):
+            run(["cp", "-a", "--reflink=auto", root, home / "cache/edge-buildkit/apt"])
     with private_sockets(), pytest.MonkeyPatch.context() as variables:
         check(LIBC.prctl(_SUBREAPER, 1))
         variables.setenv("TMPDIR", str(home / "tmp"))
@@ -380,7 +380,8 @@ def test_builds_that_share_a_store_are_killed(tmp_path: Path, apart: Apart) -> N
     world.look()
     say(f"seconds {seconds}, rounds {dict(rounds)}, kills {dict(world.hits)}")
     say(f"layers packed again {dict(world.packed)}")
-    assert world.hits["main"] >= KILLS // 5
+    # Two in five are meant for it: half of that comes about by chance once in thousands of runs.
+    assert world.hits["main"] >= KILLS // 10
 
 
 FETCH = """
@@ -444,13 +445,15 @@ def test_a_lock_is_killed(project: Project, apart: Apart) -> None:
     began = time.monotonic()
     subprocess.run(words, check=True, capture_output=True)
     seconds = time.monotonic() - began
-    killed = 0
-    for _ in range(6):
+    tries = killed = 0
+    # How long it takes depends on what else the machine does, so all of them may come too late.
+    while tries < 6 or (not killed and tries < 60):
+        tries += 1
         project.lock.write_bytes(before)
         lock = subprocess.Popen(
             words, process_group=0, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        time.sleep(chance.uniform(0, seconds))
+        time.sleep(chance.uniform(0, seconds / max(1, tries - 5)))
         _kill(chance.choice([lock.pid, lock.pid, *descendants(lock.pid)]))
         _, noise = lock.communicate(timeout=300)
         killed += lock.returncode != 0

@@ -162,9 +162,11 @@ def forwarded(engine: Engine, place: Path) -> Iterator[None]:
     command = (sys.executable, "-c", FORWARD, str(place), str(engine.socket))
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        yield
-        process.terminate()
+        try:
+            assert process.stdout.readline() == b"ready\n"
+            yield
+        finally:
+            process.terminate()
 
 
 def write_client(folder: Path, pinned: Path, stage: NixStage) -> None:
@@ -265,7 +267,7 @@ trap 'kill $daemon' EXIT
 tries=0
 until [ -S /nix/var/nix/daemon-socket/socket ]; do
   tries=$((tries + 1))
-  [ $tries -lt 100 ] || { cat "$log" >&2; exit 1; }
+  [ $tries -lt 600 ] || { cat "$log" >&2; exit 1; }
   sleep 0.1
 done
 "$@"
@@ -328,7 +330,7 @@ def test_a_daemon_serves_root_and_plain_users(made: Tiny, own_home: Path) -> Non
         run(["chown", "-R", f"{USER}:{USER}", own_home])
         namespace = ("unshare", "--mount", "sh", "-euc", WITH_DAEMON, "sh", str(log))
         command = (*namespace, *prefix, sys.executable, "-c", PROGRAM, str(home), str(deb))
-        answers[name] = json.loads(run(command, cwd=ROOT, deadline=60).text)
+        answers[name] = json.loads(run(command, cwd=ROOT, deadline=300).text)
     # The sandbox has no /sys.
     for answer in answers.values():
         assert answer == ["daemon", "through the daemon", 0]

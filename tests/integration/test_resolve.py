@@ -174,16 +174,20 @@ def test_bytes_that_differ_from_the_lock_do_not_enter(
 
 def test_an_interrupt_leaves_nothing_half_there(home: Path, tmp_path: Path) -> None:
     program = (
-        "import os, signal, sys, threading\n"
+        "import os, signal, sys, threading, time\n"
         "from pathlib import Path\n"
         "from buildkit.lock import fetch\n"
         "from buildkit.lock.resolve import apt\n"
         "from buildkit.run import run\n"
         "home, other = Path(sys.argv[1]), Path(sys.argv[2])\n"
-        "root = apt.open_root('trixie', 'arm64', home)\n"
-        "pins = apt.solve(run, root, ['qemu-user'])\n"
+        "pins = apt.resolve(run, 'trixie', 'arm64', ['qemu-user'], home=home)\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "def stop():\n"
+        # The first piece of a file that comes.
+        "    while not any(each.stat().st_size for each in other.glob('partial/*/*')):\n"
+        "        time.sleep(0.001)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "threading.Thread(target=stop, daemon=True).start()\n"
         "try:\n"
         "    fetch.bring(pins, run, other)\n"
         "except KeyboardInterrupt:\n"

@@ -54,7 +54,7 @@ print(json.dumps({
 """
 _AWAIT = """
 import pathlib, sys, time
-end = time.monotonic() + 90
+end = time.monotonic() + 240
 while time.monotonic() < end:
     for entry in pathlib.Path("/proc").iterdir():
         try:
@@ -128,8 +128,11 @@ class Board:
         return found
 
     def idle(self) -> None:
-        """Nothing of a run is left, at once or soon: the agent may just be putting things right."""
-        end = time.monotonic() + 60
+        """Nothing of a run is left, at once or soon: the agent may just be putting things right.
+
+        How soon is of the emulation, and of what else this machine does.
+        """
+        end = time.monotonic() + 180
         while True:
             found = self.look()
             left = {each: found[each] for each in ("containers", "runs", "agents", "workers")}
