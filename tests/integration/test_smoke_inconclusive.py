@@ -53,8 +53,8 @@ def test_what_went_wrong_in_the_midst(bench: Bench) -> None:
     table = f'{ONCE}\nproviders = ["AzureExecutionProvider"]'
     with bench.running(bench.limits(table)) as process:
         bench.loading(process)
-        bench.board.fault("throttled", "0x20004")
-        bench.board.fault("clock", "3600")
+        bench.board.strike("throttled", "0x20004")
+        bench.board.strike("clock", "3600")
         trial = ended(process, status=2)
     assert rules(trial) == {(rule, "device") for rule in ("throttled", "clock", "fallback")}
     messages = {each["message"] for each in trial["findings"]}
@@ -76,8 +76,11 @@ def test_a_board_that_cannot_begin(bench: Bench, fault: str, value: str, rule: s
 def test_a_line_that_is_cut_and_does_not_heal(bench: Bench) -> None:
     with bench.running(bench.limits(ONCE)) as process:
         bench.loading(process)
-        with bench.board.faulty("line", "cut"):
+        bench.board.strike("line", "cut")
+        try:
             trial = ended(process, status=2)
+        finally:
+            bench.board.heal("line")
     assert rules(trial) == {("network", "network")}
     assert trial["referrers"] == []
     # Without a sign of life from the host it ends by itself, and the next run is possible.

@@ -105,7 +105,7 @@ def test_a_throttled_attempt_is_made_again_and_nothing_is_brought_twice(bench: B
     """Before it: the bit is set when the run begins, and gone when the next one does."""
     with bench.board.faulty("throttled", "0x50005"), bench.running(IMAGE) as process:
         bench.loading(process)
-        bench.board.heal("throttled")
+        bench.board.calm("throttled")
         trial = ended(process, status=0)
     assert (trial["attempts"], trial["findings"], trial["brought_bytes"]) == (2, [], 0)
 

@@ -201,15 +201,20 @@ class Tiny:
             start_new_session=True,
         )
 
-    def cli(self, *words: str | Path, environment: Mapping[str, str] | None = None) -> Answer:
+    def cli(
+        self,
+        *words: str | Path,
+        environment: Mapping[str, str] | None = None,
+        patience: float = 300,
+    ) -> Answer:
         """Run it to its end."""
         with self.start(*words, environment=environment) as process:
-            return self.end(process)
+            return self.end(process, patience)
 
-    def end(self, process: subprocess.Popen[str]) -> Answer:
+    def end(self, process: subprocess.Popen[str], patience: float = 300) -> Answer:
         """Wait for it, and look for what it left: processes, temporary files, mounts."""
         try:
-            stdout, stderr = process.communicate(timeout=300)
+            stdout, stderr = process.communicate(timeout=patience)
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             raise
@@ -292,7 +297,8 @@ def locked(folder: Callable[[str], Path]) -> Tiny:
             subprocess.run(
                 ["git", *words], cwd=project.root, env={**os.environ, **_GIT}, check=True
             )
-        assert project.cli("lock", project.recipe).status == 0
+        # On a new machine it fetches everything first.
+        assert project.cli("lock", project.recipe, patience=1800).status == 0
         # Lets the engine come up, whose processes stay.
         subprocess.run(
             [sys.executable, "-m", "buildkit", "build", project.recipe, "--quiet"], check=True

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from buildkit.evidence import keys, signers
+from buildkit.pipeline import standins
 from buildkit.run import run
 
 if TYPE_CHECKING:
@@ -91,6 +92,14 @@ class Board:
     def fault(self, name: str, value: str = "") -> None:
         """Order a fault, as a user would."""
         self.cli("standin", "fault", name, value, "--board", self.name)
+
+    def strike(self, name: str, value: str = "") -> None:
+        """A fault at once, in the midst of something: a command would first have to start."""
+        standins.one(self.name).fault(name, value)
+
+    def calm(self, name: str) -> None:
+        """Put it right at once."""
+        standins.one(self.name).heal(name)
 
     @contextmanager
     def faulty(self, name: str, value: str = "") -> Iterator[None]:

@@ -332,12 +332,12 @@ class Call:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
         self.hang_up()
         self._pipes[1].close()
 
 
-def until(condition: Any, seconds: float = 20) -> None:
+def until(condition: Any, seconds: float = 60) -> None:
     """Wait for something that has to happen."""
     end = time.monotonic() + seconds
     while not condition():

@@ -291,7 +291,7 @@ def test_a_signal_leaves_nothing(folder: Path, number: signal.Signals) -> None:
         while not (workers := workers_of(running.pid)) and time.monotonic() < until:
             time.sleep(0.02)
         running.send_signal(number)
-        _, said = running.communicate(timeout=30)
+        _, said = running.communicate(timeout=120)
     assert workers
     assert running.returncode == 128 + number
     assert said == f"smoke: interrupted: no report; signal {int(number)}\n"
@@ -307,7 +307,7 @@ def test_a_killed_worker(folder: Path) -> None:
         while not (workers := workers_of(running.pid)) and time.monotonic() < until:
             time.sleep(0.02)
         os.kill(workers[0], signal.SIGKILL)
-        _, said = running.communicate(timeout=30)
+        _, said = running.communicate(timeout=120)
     assert running.returncode == 2
     # Where the kernel counts such kills it is known that this was none of them.
     kind = "device" if killed_for_memory(Host()) is False else "memory"
