@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -46,9 +47,9 @@ def spec(digits: Project, engine: Engine) -> EngineSpec:
 
 @pytest.fixture
 def other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Engine]:
-    """An engine apart from the session's, with its own state."""
+    """An engine apart from the session's, and from those of other test runs; with its own state."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    found = Engine("0123456789ab", run)
+    found = Engine(secrets.token_hex(6), run)
     yield found
     found.forget()
 

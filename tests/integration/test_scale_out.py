@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -377,7 +378,7 @@ def second(
     )
     with monkeypatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-        found = Engine("5ca1ab1e0002", run)
+        found = Engine(secrets.token_hex(6), run)
     found.start(spec)
     yield found
     found.forget()
