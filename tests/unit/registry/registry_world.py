@@ -31,8 +31,8 @@ def no_programs(argv: Sequence[str | Path], **_: Any) -> Result:
 
 
 def patience(**times: Any) -> Patience:
-    quick = {"budget_s": 1.5, "first_contact_s": 0.5, "first_s": 0.01, "read_s": 2.0}
-    return Patience(**{**quick, "connect_s": 2.0, "document_s": 1.0, "longest_s": 0.1, **times})
+    """Short pauses; who waits for the end of it says how long."""
+    return Patience(**{"first_contact_s": 0.5, "first_s": 0.01, "longest_s": 0.1, **times})
 
 
 def access(environ: Mapping[str, str] | None = None, **how: Any) -> Access:

@@ -35,12 +35,13 @@ def fake(world: World) -> Iterator[Fake]:
         yield found
 
 
-def pulled(fake: Fake, world: World, tmp_path: Path, **how: Any) -> BuildkitError:
-    """The error of a pull; the store shows nothing of it."""
+def pulled(fake: Fake, world: World, tmp_path: Path, **times: float) -> BuildkitError:
+    """The error of a pull that soon gives up; the store shows nothing of it."""
+    hasty = patience(**{"budget_s": 1.5, **times})
     other = Store.create(tmp_path / "b")
     start = time.monotonic()
     with pytest.raises((DigestError, RegistryError)) as caught:
-        registries.pull(name_of(fake, "team/demo:1"), store=other, access=access(**how))
+        registries.pull(name_of(fake, "team/demo:1"), store=other, access=access(patience=hasty))
     assert time.monotonic() - start < 60
     assert other.entries() == ()
     assert not other.has(world.layer.digest)
@@ -341,7 +342,7 @@ def test_a_line_that_drips(fake: Fake, world: World, tmp_path: Path) -> None:
         return True
 
     fake.before = before
-    said = pulled(fake, world, tmp_path).message
+    said = pulled(fake, world, tmp_path, document_s=1.0, read_s=2.0).message
     assert "bytes in 1 s" in said or "tried for" in said
 
 
