@@ -31,7 +31,7 @@ Done = subprocess.CompletedProcess[bytes]
 
 def way(**how: Any) -> Access:
     """To a registry of ours: no credentials, no TLS, and short pauses, unless `how` says so."""
-    quick = Patience(first_s=0.02, longest_s=0.2, budget_s=30, read_s=10)
+    quick = Patience(first_s=0.02, longest_s=0.2)
     environ = {"HOME": "/nonexistent"}
     return Access(
         **{"runner": run, "plain_http": True, "patience": quick, "environ": environ, **how}
