@@ -64,7 +64,7 @@ def check(schema: str, *files: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
 
 
@@ -75,7 +75,7 @@ def zizmor(*files: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
         env={name: each for name, each in os.environ.items() if name != "GH_TOKEN"},
     )
 
@@ -89,7 +89,7 @@ def shellcheck(script: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
 
 

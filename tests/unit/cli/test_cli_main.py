@@ -213,7 +213,7 @@ def shell(
         env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
 
 

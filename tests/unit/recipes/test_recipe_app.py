@@ -61,7 +61,7 @@ def infer(model: Path, question: str, *words: str, **more: str) -> subprocess.Co
         env=environment(model, **more),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 
@@ -80,7 +80,7 @@ class Running:
         body: bytes | str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             connection.request(method, path, body, dict(headers or {}))
             answer = connection.getresponse()
@@ -174,7 +174,7 @@ def test_other_paths_and_methods_are_named(server: Running) -> None:
 
 
 def test_one_connection_asks_twice(server: Running) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
     for first in (5, -5):
         connection.request("POST", "/predict", json.dumps({"input": [[first, 1], [0, 0]]}))
         answer = json.loads(connection.getresponse().read())
@@ -186,7 +186,7 @@ def test_sigterm_ends_it_well_even_with_a_silent_client(model: Path) -> None:
     with running(model) as started, socket.create_connection(("127.0.0.1", started.port)):
         assert started.ask("GET", "/healthz")[0] == 200
         started.process.send_signal(signal.SIGTERM)
-        assert started.process.wait(timeout=20) == 0
+        assert started.process.wait(timeout=120) == 0
 
 
 def test_a_taken_port_is_said(model: Path) -> None:
@@ -199,7 +199,7 @@ def test_a_taken_port_is_said(model: Path) -> None:
             env=environment(model, HOST="127.0.0.1", PORT=port),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
     assert done.returncode == 2
@@ -242,7 +242,7 @@ def test_wrong_words_get_the_usage(model: Path, words: tuple[str, ...]) -> None:
         env=environment(model),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 2
@@ -253,7 +253,7 @@ def test_telemetry_is_off(model: Path, tmp_path: Path) -> None:
     # A CI variable alone would switch it off as well: take such out, so that only the app can.
     clean = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "MODEL": str(model)}
     subprocess.run(
-        command("infer"), env=clean, input=b'{"input": [[1, 2], [3, 4]]}', timeout=60, check=True
+        command("infer"), env=clean, input=b'{"input": [[1, 2], [3, 4]]}', timeout=300, check=True
     )
     assert list(tmp_path.iterdir()) == []
 

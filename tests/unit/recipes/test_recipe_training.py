@@ -239,7 +239,7 @@ def sums(environment: dict[str, str]) -> list[str]:
         env={"PATH": os.environ["PATH"], "OPENBLAS_NUM_THREADS": "1", **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
     )
     return done.stdout.split()

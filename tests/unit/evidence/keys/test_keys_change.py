@@ -237,7 +237,7 @@ def at_once(folder: Path, names: list[str]) -> list[str]:
         subprocess.Popen([sys.executable, "-c", _MAKE, folder, name], stdout=subprocess.PIPE)
         for name in names
     ]
-    said = [process.communicate(timeout=60)[0] for process in running]
+    said = [process.communicate(timeout=300)[0] for process in running]
     assert [process.returncode for process in running] == [0] * len(names)
     return [json.loads(text) for text in said]
 
