@@ -28,7 +28,8 @@ PROGRAMS = {
     "apt-get": 'echo "$@" >>"$CALLS"; case "$*" in *install*) echo "E: none here"; exit 9;; esac',
     "apt-cache": "echo 'nix-bin:'; echo '  Candidate: (none)'",
     "env": 'while case "$1" in *=*) true;; *) false;; esac; do shift; done; exec "$@"',
-    "sudo": 'while case "$1" in --*) true;; *) false;; esac; do shift; done; exec "${@:-true}"',
+    "sudo": 'while case "$1" in --*) true;; *) false;; esac; do shift; done; exec "$@"',
+    "true": "exit 0",
 }
 
 
@@ -73,21 +74,36 @@ def test_apt_is_asked_again_with_fresh_lists(checkout: Path) -> None:
     assert "this failed: " in result.stderr
 
 
-def test_without_sudo_the_command_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("apt-get", "sudo"):
-        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
-        (tmp_path / name).chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
+def of_a_plain_user(sudo: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script, as a plain user runs it whose machine has APT and this `sudo`."""
+    for name, script in {"apt-get": "exit 1", "sudo": sudo}.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     loader = SourceFileLoader("bootstrap", str(ROOT / "scripts/bootstrap"))
     module = ModuleType(loader.name)
     module.__file__ = loader.path
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     loader.exec_module(module)
+    return module
+
+
+def test_without_sudo_the_command_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = of_a_plain_user("exit 1", tmp_path, monkeypatch)
     with pytest.raises(module.NotReadyError) as caught:
         module.root_prefix(["nix-bin", "git"])
     by_hand = "apt-get update && apt-get install --no-install-recommends nix-bin git"
     assert by_hand in str(caught.value)
+
+
+def test_who_may_do_all_without_a_password_is_not_asked_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the group sudo, `sudo --validate` wants one in spite of NOPASSWD; a command does not."""
+    sudo = 'for each; do case "$each" in -v | --validate) exit 1;; esac; done'
+    module = of_a_plain_user(sudo, tmp_path, monkeypatch)
+    assert module.root_prefix(["nix-bin"])[0] == "sudo"
 
 
 def pins(level: str) -> dict[str, list[str]]:
