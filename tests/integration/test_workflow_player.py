@@ -203,6 +203,23 @@ def test_identity_tokens_are_for_jobs_that_may_ask(tmp_path: Path) -> None:
     assert [job.result for job in player.jobs.values()] == ["success", "success"]
 
 
+UP = "actions/upload-artifact@043fb46d1a93c77aae656e7c1c64a875d1fc6a0a"
+DOWN = "actions/download-artifact@3e5f45b2cfb9172054b4087a40e8e0b5a5461e7c"
+CACHE = "actions/cache@27d5ce7f107fe9357f9df03efb73ab90386fccae"
+
+
+@pytest.mark.parametrize(("count", "where"), [(1, "got/f"), (2, "got/made-0/f")])
+def test_what_fits_a_pattern_alone_has_no_folder_of_its_own(
+    count: int, where: str, tmp_path: Path
+) -> None:
+    text = JOB + "      - run: mkdir up && echo hello > up/f\n"
+    for number in range(count):
+        text += f"      - {{uses: {UP}, with: {{name: made-{number}, path: up}}}}\n"
+    text += f"      - {{uses: {DOWN}, with: {{pattern: made-*, path: got}}}}\n"
+    player = play(tmp_path, {"main.yml": text + f"      - run: grep hello {where}\n"})
+    assert player.jobs["a"].result == "success", player.jobs["a"].said
+
+
 CALLED = """\
 on: {workflow_call: {inputs: {n: {type: number}}}}
 permissions: {}

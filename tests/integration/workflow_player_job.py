@@ -270,8 +270,11 @@ class Instance:
                 return 1
             shutil.copytree(source, target, dirs_exist_ok=True)
             return 0
-        for source in sorted(self.player.artifacts.glob(given["pattern"])):
-            shutil.copytree(source, target / source.name)
+        found = sorted(self.player.artifacts.glob(given["pattern"]))
+        for source in found:
+            # As version 8 of the action does it.
+            place = target if len(found) == 1 else target / source.name
+            shutil.copytree(source, place, dirs_exist_ok=True)
         return 0
 
     def _place(self, path: str) -> Path:

@@ -320,6 +320,57 @@ def test_one_machine_alone_says_so(
     assert "nothing to compare" in capsys.readouterr().out
 
 
+def test_one_build_alone_has_no_folder_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """actions/download-artifact v8 lays a single artifact flat, also when asked by a pattern."""
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
+    rows = [built(tmp_path, "amd64", "sha256:i")]
+    (tmp_path / "built-digits-amd64/build.json").rename(tmp_path / "build.json")
+    (tmp_path / "built-digits-amd64").rmdir()
+    assert program("compare-builds").main(tmp_path, rows) == 0
+    # Of two that were expected it may be either, so nothing was compared.
+    (tmp_path / "output").unlink()
+    rows.append({**rows[0], "architecture": "arm64"})
+    assert program("compare-builds").main(tmp_path, rows) == 2
+    assert not (tmp_path / "output").exists()
+
+
+def test_two_recipes_of_one_name_are_not_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
+    row = built(tmp_path, "amd64", "sha256:i")
+    assert program("compare-builds").main(tmp_path, [row, {**row, "recipe": "other.toml"}]) == 2
+    assert not (tmp_path / "output").exists()
+
+
+def test_a_long_reason_does_not_cost_the_summary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """GitHub shows no summary above 1 MiB; the log has no such limit."""
+    rows = [built(tmp_path, machine, f"sha256:{machine}") for machine in ("arm64", "amd64")]
+    for row in rows:
+        place = tmp_path / f"built-digits-{row['architecture']}"
+        (place / "store").mkdir()
+        subprocess.run(["tar", "-cf", place / "store.tar", "-C", place, "store"], check=True)
+    why = tmp_path / "bin/edge-buildkit"
+    why.parent.mkdir()
+    why.write_text("#!/bin/sh\nyes ::error::é | head -n 150000\necho the end\n")
+    why.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{why.parent}:{os.environ['PATH']}")
+    assert program("compare-builds").main(tmp_path, rows) == 1
+    said = capsys.readouterr()
+    assert "**different**" in said.out
+    assert len(said.out.encode()) < 1 << 20
+    assert "the end" not in said.out
+    assert "all of it is in the log" in said.out
+    assert "| the end" in said.err
+    # Nothing that was built speaks to the runner; only we do.
+    (command,) = [line for line in said.err.splitlines() if line.lstrip().startswith("::")]
+    assert command.startswith("::error title=Not reproducible::digits")
+
+
 def test_a_build_that_is_missing_is_no_agreement(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
