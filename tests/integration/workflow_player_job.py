@@ -249,7 +249,11 @@ class Instance:
         return int(not (given["path"] and given["key"]))
 
     def upload(self, given: Mapping[str, str]) -> int:
-        """A copy; a name counts once, files whose names begin with a point stay behind."""
+        """A copy; a name counts once, files whose names begin with a point stay behind.
+
+        `overwrite` is for whoever runs a job again; nobody does so here, and two jobs that put
+        their files under one name would lose those of the first.
+        """
         source, target = self._place(given["path"]), self.player.artifacts / given["name"]
         if target.exists():
             msg = f"there is an artifact {given['name']} already"
@@ -295,7 +299,7 @@ _ACTIONS: dict[str, tuple[set[str], _Act]] = {
     "actions/checkout": ({"persist-credentials", "fetch-depth"}, Instance.checkout),
     "actions/cache": ({"path", "key", "restore-keys"}, Instance.cache),
     "actions/upload-artifact": (
-        {"name", "path", "compression-level", "if-no-files-found", "retention-days"},
+        {"name", "path", "overwrite", "compression-level", "if-no-files-found", "retention-days"},
         Instance.upload,
     ),
     "actions/download-artifact": ({"name", "path", "pattern"}, Instance.download),
