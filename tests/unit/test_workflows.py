@@ -199,6 +199,27 @@ def test_a_job_that_failed_can_be_run_again(file: Path) -> None:
             assert step["with"]["overwrite"] == "true", step
 
 
+def test_who_publishes_stands_on_the_main_branch() -> None:
+    """By hand a workflow can be started on any branch, with the files that lie there."""
+    for file in WORKFLOWS:
+        document = load(file)
+        if "workflow_dispatch" not in document["on"]:
+            continue
+        jobs = document["jobs"]
+
+        def guarded(name: str, jobs: dict[str, Any] = jobs) -> bool:
+            needs = jobs[name].get("needs", [])
+            above = [needs] if isinstance(needs, str) else needs
+            here = "github.ref == 'refs/heads/main'" in jobs[name].get("if", "")
+            return here or any(map(guarded, above))
+
+        for name in jobs:
+            if {"id-token", "packages"} & WRITES.get((file.name, name), set()):
+                assert guarded(name), f"{file.name}: {name}"
+                # Asked for the status, a job runs although the guarded one was skipped.
+                assert not re.search(r"(always|failure|cancelled)\(", jobs[name].get("if", ""))
+
+
 def test_what_a_browser_showed_is_kept_for_the_reviewers_eye() -> None:
     job = load(FORGE / "workflows/pull-request.yml")["jobs"]["check"]["steps"]
     look, keep = job[-2:]
