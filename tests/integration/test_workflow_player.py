@@ -244,6 +244,7 @@ STEP = "      - run: 'true'\n"
         (JOB.replace("here", "here\n    container: x") + STEP, "container"),
         (JOB.replace("here", "${{ matrix.runner }}") + STEP, "matrix is not known"),
         (JOB.replace("here", "here\n    strategy: {matrix: {include: []}}") + STEP, "without rows"),
+        (JOB + f"      - {{uses: {CACHE}, with: {{path: x, key: 'x-'}}}}\n", "named after nothing"),
         (CALLS.replace("MAY", "read").replace("NUMBER", "1"), "contents: write"),
         (CALLS.replace("MAY", "write").replace("NUMBER", "'1'"), "no number"),
     ],

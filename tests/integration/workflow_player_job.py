@@ -96,7 +96,7 @@ class Instance:
             {
                 **outer.contexts,
                 "secrets": Lenient({"GITHUB_TOKEN": outer.contexts["github"]["token"], **secrets}),
-                "runner": {"temp": str(self.temp), "arch": "X64", "os": "Linux"},
+                "runner": {"temp": str(self.temp), "arch": self._arch(outer), "os": "Linux"},
             },
             {
                 **outer.functions,
@@ -116,6 +116,12 @@ class Instance:
         ended = self._steps(self.body["steps"], words, {})
         self.ran.outputs = self._with(words, steps=ended).filled(self.body.get("outputs", {}))
         return self.ran
+
+    @staticmethod
+    def _arch(words: Words) -> str:
+        """As the row of the matrix has it, whatever this machine is."""
+        row = words.contexts.get("matrix", {})
+        return {"arm64": "ARM64"}.get(row.get("architecture", ""), "X64")
 
     def _with(self, words: Words, **contexts: Any) -> Words:
         return Words({**words.contexts, **contexts}, words.functions)
@@ -245,8 +251,12 @@ class Instance:
         return int(found.stdout.strip() != self.player.sha)
 
     def cache(self, given: Mapping[str, str]) -> int:
-        """Nothing: runners begin without what others kept."""
-        return int(not (given["path"] and given["key"]))
+        """Nothing: runners begin without what others kept. But the key must say what it holds."""
+        key = given["key"]
+        if key.endswith("-") or key in given.get("restore-keys", "").split():
+            msg = f"the cache {key!r} is named after nothing: GitHub would keep the first for ever"
+            raise UnknownError(msg)
+        return int(not (given["path"] and key))
 
     def upload(self, given: Mapping[str, str]) -> int:
         """A copy; a name counts once, files whose names begin with a point stay behind.
@@ -265,7 +275,7 @@ class Instance:
         return 0
 
     def download(self, given: Mapping[str, str]) -> int:
-        """A copy: of one, or of all whose names fit, each in a folder of its name."""
+        """A copy: of one, or of all whose names fit, each of several in a folder of its name."""
         target = self._place(given["path"])
         if "name" in given:
             source = self.player.artifacts / given["name"]

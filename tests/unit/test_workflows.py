@@ -220,6 +220,71 @@ def test_who_publishes_stands_on_the_main_branch() -> None:
                 assert not re.search(r"(always|failure|cancelled)\(", jobs[name].get("if", ""))
 
 
+def setups(file: Path) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    for name, job in load(file).get("jobs", {}).items():
+        for step in job.get("steps", []):
+            if step.get("uses") == "$/.github/actions/setup":
+                yield name, job, step["with"]
+
+
+@named(WORKFLOWS)
+def test_jobs_that_fetch_other_inputs_have_another_cache(file: Path) -> None:
+    """GitHub keeps the first one of a key: rows of a matrix would shut one another out."""
+    found = set()
+    for name, job, given in setups(file):
+        if given.get("cache", "true") != "false":
+            assert given["cache-name"] not in found, name
+            found.add(given["cache-name"])
+            # Each row starts the same emulated board.
+            rows = "matrix" in job.get("strategy", {}) and given["cache-name"] != "standin"
+            assert not rows or "${{ matrix.name }}" in given["cache-name"], name
+
+
+def action_step(name: str) -> str:
+    (script,) = (each["run"] for each in steps(ACTIONS[0]) if each["name"] == name)
+    assert isinstance(script, str)
+    return script
+
+
+def run_action_step(name: str, workspace: Path, **environ: str) -> dict[str, str]:
+    """What a step of the action hands on."""
+    temp = workspace.with_name(f"{workspace.name}.temp")
+    temp.mkdir(exist_ok=True)
+    said = temp / "said"
+    said.write_text("")
+    variables = {"GITHUB_OUTPUT": said, "GITHUB_ENV": said, "GITHUB_PATH": temp / "path"}
+    variables |= {"GITHUB_WORKSPACE": workspace, "RUNNER_TEMP": temp, "HOME": temp}
+    variables |= {"GITHUB_ACTION_PATH": workspace.parent / "tool/.github/actions/setup"}
+    subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", action_step(name)],
+        env={"PATH": os.environ["PATH"], **{key: str(each) for key, each in variables.items()}}
+        | environ,
+        check=True,
+    )
+    return dict(line.split("=", 1) for line in said.read_text().splitlines())
+
+
+def test_a_cache_is_named_after_the_locks_wherever_they_lie(tmp_path: Path) -> None:
+    keys = [each["with"]["key"] for each in steps(ACTIONS[0]) if "key" in each.get("with", {})]
+    assert len(keys) == 2
+    assert all("${{ steps.locks.outputs.digest }}" in key for key in keys)
+    assert "hashFiles(" not in ACTIONS[0].read_text()
+    (tmp_path / "tool/.github/actions/setup").mkdir(parents=True)
+    (tmp_path / "tool/standin.lock").write_text("board")
+    found = []
+    for name, lock in (("empty", ""), ("mine", "1"), ("other", "1"), ("moved", "2")):
+        (tmp_path / name).mkdir()
+        if lock:
+            (tmp_path / name / "recipe.lock").write_text(lock)
+        found.append(run_action_step("Which inputs", tmp_path / name)["digest"])
+    (tmp_path / "tool/standin.lock").write_text("another board")
+    found.append(run_action_step("Which inputs", tmp_path / "mine")["digest"])
+    empty, mine, other, moved, another = found
+    assert all(re.fullmatch("[0-9a-f]{64}", each) for each in found)
+    assert mine == other
+    assert len({empty, mine, moved, another}) == 4
+
+
 def test_what_a_browser_showed_is_kept_for_the_reviewers_eye() -> None:
     job = load(FORGE / "workflows/pull-request.yml")["jobs"]["check"]["steps"]
     look, keep = job[-2:]
