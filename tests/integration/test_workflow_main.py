@@ -27,6 +27,8 @@ from sigstore_parts import CI_SECRET, ISSUER, RefusedError, canonical
 from sigstore_standin import Standin
 from workflow_player import Player
 
+from buildkit.lock.resolve.sources import machine_sources
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -134,6 +136,8 @@ def world(digits: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with standin.serve() as sigstore, serving(folder) as registry:
         root = json.dumps(standin.trusted_root()).encode()
         policy = POLICY.format(digest=sha256(root).hexdigest(), day=datetime.now(UTC).date())
+        # GitHub's runners are not Debian: what is fetched there is fetched by this file alone.
+        (origin / ".github/debian.sources").write_text(machine_sources("bookworm", "amd64"))
         (origin / "ci").mkdir()
         (origin / "ci/trusted_root.json").write_bytes(root)
         (origin / "ci/policy.toml").write_text(policy)

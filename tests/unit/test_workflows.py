@@ -38,6 +38,8 @@ WRITES = {
     ("main.yml", "promote"): {"id-token", "packages"},
     ("nightly.yml", "report"): {"issues"},
 }
+# The one file that may name a host: whoever runs the workflows writes it (docs/ci.md).
+SOURCES = FORGE / "debian.sources"
 HOST = re.compile(r"\b(?:[a-z0-9-]+\.)+(?:io|com|org|net|dev|cloud|azure)\b")
 
 
@@ -151,7 +153,7 @@ def test_one_commit_for_each_action() -> None:
     assert len({each.partition("@")[0] for each in used}) == len(used)
 
 
-@named(sorted(path for path in FORGE.rglob("*") if path.is_file()))
+@named(sorted(path for path in FORGE.rglob("*") if path.is_file() and path != SOURCES))
 def test_no_host_is_named(file: Path) -> None:
     assert not HOST.search(file.read_text()), HOST.findall(file.read_text())
 
@@ -191,14 +193,6 @@ def test_pull_requests_get_no_secret_and_no_identity() -> None:
         assert not {"pull_request_target", "workflow_run"} & set(load(other)["on"])
 
 
-@named(WORKFLOWS)
-def test_a_job_that_failed_can_be_run_again(file: Path) -> None:
-    """In a second attempt its artifacts are there already, which is an error without the word."""
-    for step in steps(file):
-        if step.get("uses", "").startswith("actions/upload-artifact@"):
-            assert step["with"]["overwrite"] == "true", step
-
-
 def test_who_publishes_stands_on_the_main_branch() -> None:
     """By hand a workflow can be started on any branch, with the files that lie there."""
     for file in WORKFLOWS:
@@ -220,11 +214,31 @@ def test_who_publishes_stands_on_the_main_branch() -> None:
                 assert not re.search(r"(always|failure|cancelled)\(", jobs[name].get("if", ""))
 
 
+@named(WORKFLOWS)
+def test_a_job_that_failed_can_be_run_again(file: Path) -> None:
+    """In a second attempt its artifacts are there already, which is an error without the word."""
+    for step in steps(file):
+        if step.get("uses", "").startswith("actions/upload-artifact@"):
+            assert step["with"]["overwrite"] == "true", step
+
+
 def setups(file: Path) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     for name, job in load(file).get("jobs", {}).items():
         for step in job.get("steps", []):
             if step.get("uses") == "$/.github/actions/setup":
                 yield name, job, step["with"]
+
+
+@named(WORKFLOWS)
+def test_what_is_made_of_debian_packages_has_the_file_that_says_where_from(file: Path) -> None:
+    for name, job, given in setups(file):
+        if given.get("root", "false") == "false":
+            continue
+        first = job["steps"][0]
+        assert first["uses"].startswith("actions/checkout@"), name
+        # Under the same condition, where there is one.
+        asked = given["root"].removeprefix("${{ ").removesuffix(" }}")
+        assert first.get("if", "true") == asked, name
 
 
 @named(WORKFLOWS)
@@ -285,6 +299,19 @@ def test_a_cache_is_named_after_the_locks_wherever_they_lie(tmp_path: Path) -> N
     assert len({empty, mine, moved, another}) == 4
 
 
+def test_a_runner_that_is_not_debian_is_told_where_debian_is(tmp_path: Path) -> None:
+    name = "Debian's archives, where this runner is not Debian"
+    default = load(ACTIONS[0])["inputs"]["debian-sources"]["default"]
+    assert ROOT / default == SOURCES
+    workspace = tmp_path / "work"
+    workspace.mkdir()
+    assert not run_action_step(name, workspace, SOURCES=default)
+    (workspace / default).parent.mkdir()
+    (workspace / default).write_text("Types: deb\n")
+    told = run_action_step(name, workspace, SOURCES=default)
+    assert Path(told["EDGE_BUILDKIT_APT_SOURCES"]).read_text() == "Types: deb\n"
+
+
 def test_what_a_browser_showed_is_kept_for_the_reviewers_eye() -> None:
     job = load(FORGE / "workflows/pull-request.yml")["jobs"]["check"]["steps"]
     look, keep = job[-2:]
@@ -293,6 +320,16 @@ def test_what_a_browser_showed_is_kept_for_the_reviewers_eye() -> None:
     assert keep["if"] == "always()"
     assert keep["with"]["path"] == look["env"]["EDGE_BUILDKIT_SCREENSHOTS"]
     assert int(keep["with"]["retention-days"]) <= 7
+
+
+def test_what_can_be_set_is_explained() -> None:
+    text = (ROOT / "docs/ci.md").read_text()
+    said = "".join(file.read_text() for file in (*WORKFLOWS, *ACTIONS))
+    names = set(re.findall(r"(?:vars|secrets)\.([A-Z_]+)", said))
+    names |= load(ACTIONS[0])["inputs"].keys()
+    names |= load(FORGE / "workflows/build-recipe.yml")["on"]["workflow_call"]["inputs"].keys()
+    assert not [name for name in sorted(names) if f"`{name}`" not in text]
+    assert f"`{SOURCES.relative_to(ROOT)}`" in text
 
 
 JOB = """\
