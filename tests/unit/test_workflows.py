@@ -332,6 +332,32 @@ def test_what_can_be_set_is_explained() -> None:
     assert f"`{SOURCES.relative_to(ROOT)}`" in text
 
 
+def snippets() -> Iterator[list[dict[str, Any]]]:
+    """The steps of each job that the documents show."""
+    for file in sorted((ROOT / "docs").glob("*.md")):
+        for block in re.findall(r"^```yaml\n(.*?)^```", file.read_text(), re.MULTILINE | re.DOTALL):
+            document = yaml.load(block, Loader=yaml.BaseLoader)  # noqa: S506 - safe
+            if isinstance(document, list):
+                yield document
+            for job in document.get("jobs", {}).values() if isinstance(document, dict) else ():
+                yield job.get("steps", [])
+
+
+def test_what_the_documents_show_builds_as_root() -> None:
+    """A hosted runner is a plain user, and the engine needs root: the action gives it."""
+    building = 0
+    for found in snippets():
+        root = ""
+        for step in found:
+            if "/.github/actions/setup@" in step.get("uses", ""):
+                root = step["with"]["root"]
+            if re.search(r"\b(build|rebuild|standin start)\b", step.get("run", "")):
+                building += 1
+                assert step["run"].startswith("edge-buildkit "), step
+                assert root == "true", step
+    assert building == 3
+
+
 JOB = """\
 on: {event}
 permissions: {permissions}
