@@ -38,6 +38,8 @@ WORDS = Words(CONTEXTS, FUNCTIONS)
         ("vars.FLAG == 'TRUE' && '--plain-http' || ''", "--plain-http"),
         ("vars.NONE == 'true' && '--plain-http' || ''", ""),
         ("vars.NONE || 'else'", "else"),
+        ("vars.NONE || vars.FLAG != 'true' && 'token' || ''", ""),
+        ("vars.NONE || vars.OTHER != 'true' && 'token' || ''", "token"),
         ("!vars.NONE", True),
         ("!(1 == 2) && 'it''s'", "it's"),
         ("true == 1", True),

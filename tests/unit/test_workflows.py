@@ -312,6 +312,21 @@ def test_a_runner_that_is_not_debian_is_told_where_debian_is(tmp_path: Path) -> 
     assert Path(told["EDGE_BUILDKIT_APT_SOURCES"]).read_text() == "Types: deb\n"
 
 
+def test_githubs_own_token_is_never_sent_without_tls() -> None:
+    """A registry without TLS is not GitHub's, and anybody on the way could read it."""
+    found = []
+    for file in WORKFLOWS:
+        for job in load(file)["jobs"].values():
+            for place in (job, *job.get("steps", [])):
+                found += [
+                    value
+                    for name, value in place.get("env", {}).items()
+                    if name.startswith("EDGE_BUILDKIT_REGISTRY_")
+                ]
+    assert len(found) == 8
+    assert all("|| vars.REGISTRY_PLAIN_HTTP != 'true' && github." in value for value in found)
+
+
 def test_what_a_browser_showed_is_kept_for_the_reviewers_eye() -> None:
     job = load(FORGE / "workflows/pull-request.yml")["jobs"]["check"]["steps"]
     look, keep = job[-2:]
