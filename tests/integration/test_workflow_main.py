@@ -83,7 +83,7 @@ class World:
         variables = {
             "REGISTRY": f"{self.registry}/{name}",
             "REGISTRY_PLAIN_HTTP": "true",
-            "SIGSTORE_TRUST_CONFIG": str(self.origin / "ci/trust_config.json"),
+            "SIGSTORE_TRUST_CONFIG": "ci/trust_config.json",
             "POLICY": "ci/policy.toml",
             "SMOKE_PROFILE": "quick",
             **how.pop("variables", {}),

@@ -229,16 +229,25 @@ def setups(file: Path) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
                 yield name, job, step["with"]
 
 
+def checks_out(job: dict[str, Any]) -> bool:
+    first = job["steps"][0]
+    return first.get("uses", "").startswith("actions/checkout@") and "if" not in first
+
+
+@named(WORKFLOWS)
+def test_a_file_of_the_repository_is_there_where_it_is_named(file: Path) -> None:
+    """Without a checkout the workspace is empty."""
+    for name, job in load(file)["jobs"].items():
+        if {"POLICY", "TRUST_CONFIG"} & job.get("env", {}).keys():
+            assert checks_out(job), name
+
+
 @named(WORKFLOWS)
 def test_what_is_made_of_debian_packages_has_the_file_that_says_where_from(file: Path) -> None:
     for name, job, given in setups(file):
         if given.get("root", "false") == "false":
             continue
-        first = job["steps"][0]
-        assert first["uses"].startswith("actions/checkout@"), name
-        # Under the same condition, where there is one.
-        asked = given["root"].removeprefix("${{ ").removesuffix(" }}")
-        assert first.get("if", "true") == asked, name
+        assert checks_out(job), name
 
 
 @named(WORKFLOWS)
