@@ -121,6 +121,19 @@ def test_each_command_holds_before_shellcheck(name: str) -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_each_script_of_the_gitlab_example_holds_before_shellcheck() -> None:
+    (file,) = SCHEMAS["gitlab-ci"]
+    document = load(file)
+    usual = document["default"]["before_script"]
+    jobs = {name: job for name, job in document.items() if "script" in job}
+    assert len(jobs) == 5
+    for name, job in jobs.items():
+        assert set(job.get("needs", [])) <= jobs.keys(), name
+        # GitLab runs both in one shell.
+        done = shellcheck("\n".join([*job.get("before_script", usual), *job["script"]]))
+        assert done.returncode == 0, f"{name}:\n{done.stdout}"
+
+
 def test_nothing_that_is_published_was_taken_out_of_a_cache() -> None:
     """Inputs are held against the lock's hashes; what Nix made would be believed."""
     for file in WORKFLOWS:
