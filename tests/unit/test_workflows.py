@@ -321,6 +321,15 @@ def test_a_cache_is_named_after_the_locks_wherever_they_lie(tmp_path: Path) -> N
     assert len({empty, mine, moved, another}) == 4
 
 
+def test_the_folders_of_the_runners_home_stay_the_runners(tmp_path: Path) -> None:
+    """Root would make them for itself, and what comes after in the job could not write there."""
+    workspace = tmp_path / "work"
+    workspace.mkdir()
+    run_action_step("The command", workspace, AS_ROOT="true", NIX_CACHE="false")
+    home = tmp_path / "work.temp"
+    assert all((home / name).is_dir() for name in (".cache", ".config", ".local/state"))
+
+
 def test_a_runner_that_is_not_debian_is_told_where_debian_is(tmp_path: Path) -> None:
     name = "Debian's archives, where this runner is not Debian"
     default = load(ACTIONS[0])["inputs"]["debian-sources"]["default"]
