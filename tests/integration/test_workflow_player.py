@@ -222,6 +222,21 @@ def test_what_fits_a_pattern_alone_has_no_folder_of_its_own(
     assert player.jobs["a"].result == "success", player.jobs["a"].said
 
 
+ACTION = """\
+name: A
+description: B
+runs: {using: composite, steps: [{shell: bash, run: 'true', env: {IT: '${{ CONTEXT }}'}}]}
+"""
+
+
+@pytest.mark.parametrize("context", ["secrets.IT", "vars.IT", "needs.x.result"])
+def test_an_action_knows_nothing_but_what_it_is_given(context: str, tmp_path: Path) -> None:
+    files = {"main.yml": JOB + "      - uses: $/it\n", "it/action.yml": ACTION}
+    files["it/action.yml"] = ACTION.replace("CONTEXT", context)
+    with pytest.raises(UnknownError, match="is not known"):
+        play(tmp_path, files)
+
+
 CALLED = """\
 on: {workflow_call: {inputs: {n: {type: number}}}}
 permissions: {}
@@ -245,6 +260,13 @@ STEP = "      - run: 'true'\n"
         (JOB.replace("permissions: {}", "name: x") + STEP, "may do"),
         (JOB.replace("here", "here\n    container: x") + STEP, "container"),
         (JOB.replace("here", "${{ matrix.runner }}") + STEP, "matrix is not known"),
+        (JOB.replace("here", "${{ secrets.RUNNER }}") + STEP, "secrets is not known"),
+        (JOB.replace("here", "here\n    if: secrets.IT != ''") + STEP, "secrets is not known"),
+        (JOB + "      - {run: 'true', if: secrets.IT != ''}\n", "secrets is not known"),
+        (
+            JOB.replace("here", "here\n    env: {T: '${{ runner.temp }}'}") + STEP,
+            "runner is not known",
+        ),
         (JOB.replace("here", "here\n    strategy: {matrix: {include: []}}") + STEP, "without rows"),
         (JOB + f"      - {{uses: {CACHE}, with: {{path: x, key: 'x-'}}}}\n", "named after nothing"),
         (CALLS.replace("MAY", "read").replace("NUMBER", "1"), "contents: write"),

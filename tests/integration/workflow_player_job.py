@@ -92,12 +92,10 @@ class Instance:
 
     def run(self, outer: Words, secrets: Mapping[str, str]) -> Ran:
         """Run its steps, and work out its outputs."""
+        hidden = Lenient({"GITHUB_TOKEN": outer.contexts["github"]["token"], **secrets})
+        runner = {"temp": str(self.temp), "arch": self._arch(outer), "os": "Linux"}
         words = Words(
-            {
-                **outer.contexts,
-                "secrets": Lenient({"GITHUB_TOKEN": outer.contexts["github"]["token"], **secrets}),
-                "runner": {"temp": str(self.temp), "arch": self._arch(outer), "os": "Linux"},
-            },
+            {**outer.contexts, "secrets": hidden, "runner": runner},
             {
                 **outer.functions,
                 "success": lambda: self.ran.result == "success",
@@ -107,10 +105,12 @@ class Instance:
         )
         row = words.contexts.get("matrix", {})
         self.title = f"{self.name} {row.get('architecture', '')}".strip()
-        text(words.filled(self.body["runs-on"]))
-        words.filled(self.body.get("environment"))
+        text(outer.filled(self.body["runs-on"]))
+        outer.filled(self.body.get("environment"))
+        # No runner has it yet.
+        early = self._with(outer, secrets=hidden)
         self.job_environ = {
-            key: text(each) for key, each in words.filled(self.body.get("env", {})).items()
+            key: text(each) for key, each in early.filled(self.body.get("env", {})).items()
         }
         self.reference = words.contexts["github"]["workflow_ref"]
         ended = self._steps(self.body["steps"], words, {})
@@ -123,8 +123,10 @@ class Instance:
         row = words.contexts.get("matrix", {})
         return {"arm64": "ARM64"}.get(row.get("architecture", ""), "X64")
 
-    def _with(self, words: Words, **contexts: Any) -> Words:
-        return Words({**words.contexts, **contexts}, words.functions)
+    def _with(self, words: Words, *without: str, **contexts: Any) -> Words:
+        """Contexts more and less: GitHub's table "Context availability" says where each is."""
+        kept = {name: each for name, each in words.contexts.items() if name not in without}
+        return Words({**kept, **contexts}, words.functions)
 
     def _steps(
         self, steps: Iterable[Mapping[str, Any]], words: Words, environ: Mapping[str, str]
@@ -136,7 +138,7 @@ class Instance:
             variables = Lenient({**self.job_environ, **self.environ})
             now = self._with(words, steps=ended, env=variables)
             title = step.get("name") or step.get("uses") or step["run"].splitlines()[0]
-            if not now.holds(step.get("if", "success()")):
+            if not self._with(now, "secrets").holds(step.get("if", "success()")):
                 continue
             more = {key: text(each) for key, each in now.filled(step.get("env", {})).items()}
             outputs: dict[str, Any] = {}
@@ -225,7 +227,8 @@ class Instance:
             texts = {key: text(each) for key, each in given.items()}
             inputs = inputs_of(action, texts, uses)
             before = self.ran.result
-            inner = self._with(words, inputs=inputs)
+            # An action knows what it is given, and not whom else the job knows.
+            inner = self._with(words, "secrets", "vars", "needs", inputs=inputs)
             self._steps(action["runs"]["steps"], inner, {"GITHUB_ACTION_PATH": str(place)})
             return int(self.ran.result == "failure" and before == "success")
         name, _, commit = uses.partition("@")
