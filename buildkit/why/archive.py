@@ -114,14 +114,13 @@ class UnreadableError(Exception):
 class _Bounded(tarfile.TarInfo):
     """A header that may not claim more memory than we have."""
 
-    @classmethod
-    def frombuf(cls, buf: Any, encoding: str, errors: str) -> Any:
-        """Parse one block."""
-        info = super().frombuf(buf, encoding, errors)
-        if info.type in _EXTENSIONS and info.size > MOST_HEADER:
+    # Not `frombuf`, which newer versions of tarfile (Debian's too) do not call any more.
+    def _proc_member(self, archive: Any) -> Any:
+        """Read what follows the block."""
+        if self.type in _EXTENSIONS and self.size > MOST_HEADER:
             msg = "an extended header is longer than any real one"
             raise tarfile.ReadError(msg)
-        return info
+        return super()._proc_member(archive)  # type: ignore[misc]  # not in its types
 
 
 class _Hashed(io.RawIOBase):
