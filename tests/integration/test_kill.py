@@ -30,7 +30,7 @@ import pytest
 from conftest import Project, make_project
 from namespaces import LIBC, check, private_sockets
 
-from buildkit import digests
+from buildkit import digests, disk
 from buildkit.engine import Engine
 from buildkit.lock import cache, codec
 from buildkit.run import run
@@ -74,7 +74,7 @@ def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apart]:
         run(["cp", "-a", "-l", cache.home() / "inputs", home / "cache/edge-buildkit"])
     for root in (cache.home() / "apt").glob("*"):
         # Another test's APT may be changing it.
-        with cache.exclusive(root):
+        with disk.exclusive(root):
             run(["cp", "-a", "--reflink=auto", root, home / "cache/edge-buildkit/apt"])
     with private_sockets(), pytest.MonkeyPatch.context() as variables:
         check(LIBC.prctl(_SUBREAPER, 1))
