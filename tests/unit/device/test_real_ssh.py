@@ -64,19 +64,26 @@ class Server:
 
     def sessions(self) -> list[int]:
         """Processes of sshd for connections, by parentage."""
+        return self._children(self.process.pid)
+
+    @staticmethod
+    def _children(parent: int, name: str = "") -> list[int]:
         found = []
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
-                fields = stat.read_text().rpartition(")")[2].split()
+                begin, _, rest = stat.read_text().rpartition(")")
             except OSError:
                 continue
-            if int(fields[1]) == self.process.pid:
+            if int(rest.split()[1]) == parent and name in begin.partition("(")[2]:
                 found.append(int(stat.parent.name))
         return found
 
     def cut(self) -> None:
         """End all connections, as if the line were cut."""
-        for number in self.sessions():
+        sessions = self.sessions()
+        # Of a plain user a child of the session holds the line.
+        held = [each for number in sessions for each in self._children(number, "sshd")]
+        for number in (*sessions, *held):
             with suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
 
