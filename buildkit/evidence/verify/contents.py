@@ -14,13 +14,15 @@ from buildkit.evidence.verify.boms import packages
 from buildkit.evidence.verify.signatures import matches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from buildkit.evidence.kinds import Kind
+    from buildkit.evidence.provenance import Provenance
     from buildkit.evidence.verify.belong import Scene
     from buildkit.evidence.verify.parts import Part
     from buildkit.evidence.verify.report import Notebook
     from buildkit.evidence.verify.signatures import Said
+    from buildkit.lock.types import Lock
 
 
 def check_said(scene: Scene, part: Part, said: Said, notebook: Notebook) -> None:
@@ -79,12 +81,21 @@ def applies(kind: Kind, part: Part) -> bool:
 
 def pins(scene: Scene, part: Part) -> tuple[Any, ...]:
     """The entries of the lock that the SBOM of a part must name."""
-    if scene.lock is None:
-        return ()
-    if part.role == "model":
-        wheels = {pin for host in scene.lock.hosts.values() for pin in host.builder_wheels}
-        return (*scene.lock.model.files, *sorted(wheels))
-    found = scene.lock.platforms.get(part.name)
+    platform = "" if part.role == "model" else part.name
+    return () if scene.lock is None else pinned(scene.lock, platform)
+
+
+def pinned(lock: Lock, platform: str) -> tuple[Any, ...]:
+    """The entries of a lock that an SBOM must name.
+
+    Args:
+        lock: what was built from.
+        platform: that the SBOM is of; empty for a model.
+    """
+    if not platform:
+        wheels = {pin for host in lock.hosts.values() for pin in host.builder_wheels}
+        return (*lock.model.files, *sorted(wheels))
+    found = lock.platforms.get(platform)
     return (*found.debian, *found.wheels) if found is not None else ()
 
 
@@ -122,21 +133,24 @@ def _check_provenance(scene: Scene, part: Part, said: Said, notebook: Notebook) 
     if found.lock_digest != scene.lock_digest:
         why = f"built from lock {found.lock_digest}, the image names {scene.lock_digest}"
         notebook.add(Reason.MATERIAL, part.digest, why)
-    lock = scene.lock
-    if lock is None:
-        return
+    if scene.lock is not None:
+        for why in made_otherwise(found, scene.lock):
+            notebook.add(Reason.MATERIAL, part.digest, why)
+
+
+def made_otherwise(found: Provenance, lock: Lock) -> Iterator[str]:
+    """In what a provenance and the lock that it names disagree."""
     recipe = {
         "name": lock.recipe_name,
         "version": lock.recipe.get("version"),
         "digest": lock.recipe_digest,
     }
     if dict(found.recipe) != recipe:
-        notebook.add(Reason.MATERIAL, part.digest, "its provenance is of another recipe")
+        yield "its provenance is of another recipe"
     wanted = set(provenance.materials(lock))
     named = set(found.materials)
     if absent := wanted - named:
-        why = f"its provenance does not name {listed(each.name for each in absent)}"
-        notebook.add(Reason.MATERIAL, part.digest, why)
+        yield f"its provenance does not name {listed(each.name for each in absent)}"
     # The lock itself, and what stands beside the recipe.
     rest = {
         each
@@ -144,8 +158,8 @@ def _check_provenance(scene: Scene, part: Part, said: Said, notebook: Notebook) 
         if each.uses not in (("lock",), ("source",)) or each.uri.startswith("pkg:")
     }
     if rest:
-        why = f"made with {listed(each.name for each in rest)}, which the lock does not name"
-        notebook.add(Reason.MATERIAL, part.digest, why)
+        names = listed(each.name for each in rest)
+        yield f"made with {names}, which the lock does not name"
 
 
 def _check_test(scene: Scene, part: Part, said: Said, notebook: Notebook) -> None:

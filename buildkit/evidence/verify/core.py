@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from buildkit import canonical, media
 from buildkit.errors import EvidenceError, LockError
 from buildkit.evidence import bundle as bundles
-from buildkit.evidence import kinds, provenance, referrers, statement
+from buildkit.evidence import kinds, names, provenance, referrers, statement
 from buildkit.evidence.reasons import Reason
 from buildkit.evidence.verify import belong, contents, documents, tested
 from buildkit.evidence.verify.parts import Blobs, Part, PartReader, role_of
@@ -175,14 +175,14 @@ class _Verification:
 
     def _check_name(self, top: Part, ref: str) -> None:
         """A name like ours must lead to what has it: a store may call an old version the new."""
-        title, version = top.note(media.TITLE), top.note(media.VERSION)
-        if top.role in ("model", "models"):
-            title += "-model"
-        name, colon, tag = ref.rpartition(":")
-        looks_ours = tag[:1].isdigit() and tag.count(".") >= 2
-        if colon and looks_ours and (name.rpartition("/")[2], tag) != (title, version):
-            msg = f"{ref!r} leads to {title}:{version}"
-            self._notebook.add(Reason.NAME, top.digest, msg)
+        called = names.misleads(
+            ref,
+            title=top.note(media.TITLE),
+            version=top.note(media.VERSION),
+            is_model=top.role in ("model", "models"),
+        )
+        if called:
+            self._notebook.add(Reason.NAME, top.digest, f"{ref!r} leads to {called}")
 
     def _evidence(self, part: Part) -> dict[str, list[Said]]:
         """What trusted signers say about a part, by kind."""
