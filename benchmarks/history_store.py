@@ -270,7 +270,8 @@ class _Story:
         name = _RETIRED if release.number % 50 == 49 else _HOST
         about = made.everything()
         whole = tuple(
-            Subject(name=f"part {at}", digest=each.digest) for at, each in enumerate(about)
+            Subject(name=f"part {at}", digest=digest)
+            for at, digest in enumerate((*(each.digest for each in about), made.weight))
         )
         build = provenance.Build(
             recipe={

@@ -12,7 +12,6 @@ from buildkit.audit import schema, versions
 from buildkit.errors import EvidenceError
 from buildkit.evidence import kinds, promotion, provenance, shapes, smoke
 from buildkit.evidence.reasons import Reason
-from buildkit.evidence.sbom import check as sbom
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -149,8 +148,7 @@ def _bom(said: Statement, what: str) -> Facts:
     del what
     kind = kinds.BY_TYPE[said.predicate_type]
     is_cyclonedx = kind == kinds.CYCLONEDX
-    # Reads it whole, as strictly as a verification does.
-    sbom.missing(said.predicate, kind, ())
+    # Whether all of it holds together, `across` asks, which reads it for the lock's sake anyway.
     rows = (_cyclonedx if is_cyclonedx else _spdx)(said.predicate)
     return Facts(packages=list({row["id"]: row for row in rows}.values()))
 
@@ -159,7 +157,7 @@ def _cyclonedx(document: Mapping[str, Any]) -> Iterator[Row]:
     for each in _objects(document.get("components", []), "components"):
         purl = each.get("purl", "")
         if not isinstance(purl, str):
-            raise EvidenceError(Reason.SBOM, "a package URL of an SBOM is not a text")
+            raise EvidenceError(Reason.PREDICATE, "a package URL of an SBOM is not a text")
         # What the whole is called is no package in it.
         if purl and not purl.startswith("pkg:oci/"):
             sums = _objects(each.get("hashes", []), "hashes")
@@ -205,7 +203,7 @@ def _sha256(sums: Iterable[Mapping[str, Any]], name: str, value: str) -> str:
 
 def _objects(value: Any, where: str) -> list[Mapping[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-        raise EvidenceError(Reason.SBOM, f"`{where}` of an SBOM is not a list of objects")
+        raise EvidenceError(Reason.PREDICATE, f"`{where}` of an SBOM is not a list of objects")
     return value
 
 

@@ -1,7 +1,7 @@
 """Which statements are true: signed rightly, by who counts, well-formed, about what they hang on.
 
-In two steps. What a bundle is by itself (`opened`) is the same wherever it is found; whether it is
-about what it hangs on (`refuses`) is asked in each place.
+In steps. What a bundle is by itself (`opened`) is the same wherever it is found; whether it is
+about what it hangs on (`refuses`) is asked in each place; whether it agrees with it, `across` asks.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from buildkit import canonical, media
+from buildkit import canonical
 from buildkit.audit import facts, schema
 from buildkit.errors import EvidenceError
 from buildkit.evidence import bundle as bundles
 from buildkit.evidence import kinds, promotion, referrers, statement
 from buildkit.evidence.reasons import Reason
-from buildkit.evidence.sbom import check as sbom
 from buildkit.evidence.verify.signatures import open_bundle
 
 if TYPE_CHECKING:
     from buildkit.audit.facts import Facts, Row
+    from buildkit.audit.listing import Channel
     from buildkit.audit.read import Document
     from buildkit.evidence.kinds import Kind
     from buildkit.evidence.policytypes import Policy
@@ -181,6 +181,21 @@ def refused_name(bundle: str, manifest: str) -> str:
     return f"{bundle}@{manifest}"
 
 
+def elsewhere_row(channel: Channel, newest: str) -> Row:
+    """The row of a channel whose tag does not lead where its newest record says.
+
+    Args:
+        channel: with its journal.
+        newest: digest of the image that the record names.
+    """
+    where = f"leads to {channel.pointed}" if channel.pointed else "is gone"
+    msg = f"{channel.place}:{channel.name}: the tag {where}, its newest record says {newest}"
+    # Its name says all that the row does: it is the same in whatever source it is found.
+    name = refused_name(channel.pointed, channel.descriptor.digest)
+    row = statement_row(name, None, EvidenceError(Reason.NAME, msg))
+    return {**row, "kind": facts.PROMOTION}
+
+
 def _count(said: Said, what: str, policy: Policy) -> None:
     """Whether a rightly signed statement is one that its signer may make.
 
@@ -191,6 +206,9 @@ def _count(said: Said, what: str, policy: Policy) -> None:
         msg = f"{what}: signed with {said.signer}, which was retired"
         raise EvidenceError(Reason.SIGNER_RETIRED, msg)
     known = said.kind is not None or said.statement.predicate_type == promotion.PREDICATE_TYPE
+    if said.kind == kinds.REBUILD and said.trusted and not said.rebuilds:
+        msg = f"{what}: signed by {said.signer}, who is none of the policy's rebuilders"
+        raise EvidenceError(Reason.SIGNER_UNKNOWN, msg)
     if not said.counts:
         why = "which counts for test results alone" if said.device else "whom nobody names"
         msg = f"{what}: signed by {said.signer}, {why}"
@@ -231,56 +249,6 @@ def _check_hanging(opened: Opened, carrier: Document, subject: Document) -> None
     if not ("build" in kind.about or subject.what in kind.about) or subject.what == "other":
         msg = f"{what}: a {kind.name} is not about this"
         raise EvidenceError(Reason.SUBJECT, msg)
-    _check_kind(opened, kind, said, subject, what)
-
-
-def _check_kind(opened: Opened, kind: Kind, said: Said, subject: Document, what: str) -> None:
-    """Whether a statement and the one manifest that it hangs on contradict each other."""
-    if kind in (kinds.CYCLONEDX, kinds.SPDX):
-        wanted = {subject.digest, subject.weight} - {""}
-        if {each.digest for each in said.statement.subjects} != wanted:
-            msg = f"{what}: a {kind.name} about more, or less, than this"
-            raise EvidenceError(Reason.SUBJECT, msg)
-        about = sbom.about(said.statement.predicate, kind)
-        if about not in wanted:
-            raise EvidenceError(Reason.SBOM, f"{what}: a {kind.name} that describes {about}")
-    elif kind == kinds.PROVENANCE:
-        named, lock = subject.note(media.LOCK_DIGEST), (_rows(opened).build or {}).get("lock")
-        if named != lock:
-            msg = f"{what}: built from lock {lock}, what it hangs on names {named or 'none'}"
-            raise EvidenceError(Reason.MATERIAL, msg)
-    elif kind in (kinds.TEST_RESULT, kinds.VERDICT):
-        row = _rows(opened).run or _rows(opened).verdict or {}
-        role = "model" if subject.what == "model" else "image"
-        if row.get(role) != facts.artifact(subject.digest):
-            msg = f"{what}: image and model are exchanged"
-            raise EvidenceError(Reason.SUBJECT, msg)
-        if kind == kinds.TEST_RESULT:
-            _check_test(said, subject, what)
-
-
-def _check_test(said: Said, subject: Document, what: str) -> None:
-    run: Any = said.statement.predicate["run"]
-    if subject.what == "platform":
-        named = subject.note(media.MODEL_DIGEST)
-        if run["model"]["index"] != named:
-            index = run["model"]["index"]
-            msg = f"{what}: with model {index}, the image names {named or 'none'}"
-            raise EvidenceError(Reason.SUBJECT, msg)
-        return
-    if run["target"] != subject.variant:
-        msg = f"{what}: tested as {run['target']!r}, made for {subject.variant!r}"
-        raise EvidenceError(Reason.MODEL, msg)
-    report = run["report"] or {}
-    model = report.get("model")
-    sha256 = model.get("sha256") if isinstance(model, dict) else None
-    if isinstance(sha256, str) and sha256 and f"sha256:{sha256}" != subject.weight:
-        raise EvidenceError(Reason.MODEL, f"{what}: its report is of another model file")
-
-
-def _rows(opened: Opened) -> Facts:
-    assert opened.facts is not None  # noqa: S101 - whoever calls has looked
-    return opened.facts
 
 
 def _word(kind: Kind | None, predicate_type: str) -> str:

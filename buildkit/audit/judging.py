@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from buildkit.audit import judge, listing, read, workers
+from buildkit.audit import across, judge, listing, read, workers
 from buildkit.audit.rows import Batch
 from buildkit.errors import EvidenceError
 from buildkit.evidence import journal as journals
@@ -40,6 +40,7 @@ class Judging:
         self._trust = trust
         self._processes = processes
         self._opened: dict[str, Opened] = {}
+        self._parts: tuple[Listing, across.Parts] | None = None
         self.documents = listing.Reader(source)
 
     def first(self, there: Listing) -> Batch:
@@ -111,7 +112,7 @@ class Judging:
             error = opened.error
             name = bundle
             if error is None:
-                error = judge.refuses(opened, carrier, self._subject(there, subject))
+                error = self._refuses(opened, carrier, self._subject(there, subject), there)
                 name = bundle if error is None else judge.refused_name(bundle, descriptor.digest)
         except EvidenceError as caught:
             error, name = caught, judge.refused_name(bundle, descriptor.digest)
@@ -120,6 +121,18 @@ class Judging:
         number = made.state(row, signer, opened.facts if opened and error is None else None)
         on = made.name(subject or descriptor.digest)
         made.carried.add((number, descriptor.digest, on))
+
+    def _refuses(
+        self, opened: Opened, carrier: Document, subject: Document, there: Listing
+    ) -> EvidenceError | None:
+        error = judge.refuses(opened, carrier, subject)
+        return error or across.refuses(opened, subject, self._beside(there))
+
+    def _beside(self, there: Listing) -> across.Parts:
+        """What else is there, and was read of it."""
+        if self._parts is None or self._parts[0] is not there:
+            self._parts = there, across.Parts(self.documents, there.digests)
+        return self._parts[1]
 
     def _bundle(self, carrier: Document) -> tuple[Descriptor, bytes]:
         layer = read.layer(carrier)
@@ -147,15 +160,21 @@ class Judging:
     def _journals(self, there: Listing, made: Batch) -> None:
         for channel in there.channels:
             manifest = channel.descriptor.digest
-            for name, opened, error in self._records(channel):
+            newest = ""
+            for name, opened, error in self._records(channel, there):
+                if not newest and opened is not None and opened.facts is not None and not error:
+                    newest = opened.facts.artifacts[0]
                 row = judge.statement_row(name, opened, error)
                 signer = opened.signer if opened is not None else None
                 said = opened.facts if opened is not None and error is None else None
                 number = made.state(row, signer, said)
                 made.carried.add((number, manifest, None))
+            if newest and newest != channel.pointed:
+                number = made.state(judge.elsewhere_row(channel, newest), None, None)
+                made.carried.add((number, manifest, None))
 
     def _records(
-        self, channel: Channel
+        self, channel: Channel, there: Listing
     ) -> Iterator[tuple[str, Opened | None, EvidenceError | None]]:
         """Each record of a journal: its name in the index, and why it is refused if it is."""
         digest = channel.descriptor.digest
@@ -191,4 +210,6 @@ class Judging:
                 why = whole or EvidenceError(Reason.PREDICATE_TYPE, f"{what}: no such record")
                 yield judge.refused_name(each.digest, digest), opened, why
             else:
-                yield each.digest, opened, None
+                otherwise = across.promotes_otherwise(opened, self._beside(there))
+                name = judge.refused_name(each.digest, digest) if otherwise else each.digest
+                yield name, opened, otherwise

@@ -176,6 +176,16 @@ def blob(source: Source, descriptor: Descriptor) -> bytes:
     return documents.sized(_verified(held), descriptor, len(held.data))
 
 
+def json_blob(source: Source, descriptor: Descriptor, what: str) -> dict[str, Any]:
+    """A short blob that is a JSON object.
+
+    Raises:
+        EvidenceError: it is missing, damaged, or no such object.
+        StoreError, RegistryError: it cannot be known.
+    """
+    return documents.read_json(_verified(sources.record(source, descriptor)), descriptor, what)
+
+
 def _what(found: Manifest) -> What:
     links = found.links
     kind = links.artifact_type
@@ -194,9 +204,7 @@ def _what(found: Manifest) -> What:
 
 def _platform(source: Source, found: Manifest) -> str:
     config = found.config()
-    held = sources.record(source, config)
-    what = f"configuration {config.digest}"
-    document: dict[str, Any] = documents.read_json(_verified(held), config, what)
+    document = json_blob(source, config, f"configuration {config.digest}")
     name = f"{document.get('os')}/{document.get('architecture')}"
     return f"{name}/{document['variant']}" if document.get("variant") else name
 

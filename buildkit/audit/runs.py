@@ -1,4 +1,4 @@
-"""Test results: one row for all who signed the same bytes."""
+"""Test results: one row for each device that signed the same bytes, or for all hosts."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ if TYPE_CHECKING:
 
 
 def settle(rows: Rows, contents: dict[str, Row]) -> None:
-    """See to it that each test result has its one row, on the bundle that it belongs to.
+    """See to it that each test result has its rows, on the bundles that they belong to.
+
+    A device that signs what another saw takes nothing away from that one.
 
     Args:
         rows: of the index.
         contents: digest of the signed bytes → row, of those that are new, or whose statement went.
     """
     at, who = schema.STATEMENT.c, schema.SIGNER.c
-    signed: dict[str, list[tuple[bool, int, int | None]]] = {}
-    there: dict[str, Row] = {}
+    signed: dict[str, dict[int | None, int]] = {}
+    there: dict[str, dict[int, Row]] = {}
     for chunk in chunks(contents):
         for one, payload, signer, kind in rows.connection.execute(
             sql.select(at.id, at.payload, at.signer, who.kind)
             .join(schema.SIGNER, who.id == at.signer)
             .where(at.payload.in_(chunk), at.kind == kinds.TEST_RESULT.name, at.reason == "")
         ):
-            is_device = kind == "device"
-            signed.setdefault(payload, []).append(
-                (not is_device, one, signer if is_device else None)
-            )
+            device = signer if kind == "device" else None
+            first = signed.setdefault(payload, {})
+            first[device] = min(one, first.get(device, one))
         query = (
             sql.select(at.payload, schema.RUN)
             .join(schema.STATEMENT, at.id == schema.RUN.c.statement)
@@ -42,14 +43,20 @@ def settle(rows: Rows, contents: dict[str, Row]) -> None:
         )
         for found in rows.connection.execute(query).mappings():
             row = dict(found)
-            there[row.pop("payload")] = row
-    wanted, moved = [], []
+            there.setdefault(row.pop("payload"), {})[row["statement"]] = row
+    wanted: list[Row] = []
+    gone: list[int] = []
     for payload, signers in signed.items():
-        _, one, device = min(signers, key=lambda each: each[:2])
-        known = there.get(payload)
-        row = {**(known or contents[payload]), "statement": one, "device": device}
-        if row != known:
-            wanted.append(row)
-            moved += [known["statement"]] if known else []
-    rows.delete(schema.RUN, schema.RUN.c.statement, moved)
+        if len(signers) > 1:
+            # Of the host alone is what no device signed.
+            signers.pop(None, None)
+        known = there.get(payload, {})
+        content = next(iter(known.values()), contents[payload])
+        for device, one in signers.items():
+            row = {**content, "statement": one, "device": device}
+            if row != known.pop(one, None):
+                wanted.append(row)
+                gone.append(one)
+        gone += known
+    rows.delete(schema.RUN, schema.RUN.c.statement, gone)
     rows.insert(schema.RUN, wanted)

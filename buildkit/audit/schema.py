@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value", bound=Any)
 
-VERSION = 1
+VERSION = 2
 
 # SQLite takes 32,766 values in one statement.
 _AT_ONCE = 10_000

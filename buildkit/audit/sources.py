@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # As `buildkit.evidence.verify` reads them.
 _LARGEST_BLOB = 32 << 20
+_LARGEST_LOCK = 16 << 20
 _NO_LINK = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -47,6 +48,9 @@ class Source(Protocol):
 
     def record(self, blob: Descriptor) -> bytes:
         """The checked bytes of a short blob."""
+
+    def short(self, digest: str, limit: int) -> bytes | None:
+        """The checked bytes of a blob of which nobody says how long it is; nothing without it."""
 
     def is_files(self) -> bool:
         """Whether it is read from files alone, so that copies of a process may read it at once."""
@@ -107,6 +111,15 @@ class OfStore:
             StoreError: it cannot be read.
         """
         return self._read(blob.digest, _LARGEST_BLOB)
+
+    def short(self, digest: str, limit: int) -> bytes | None:
+        """See `Source`.
+
+        Raises:
+            EvidenceError: it is damaged, or longer than `limit`.
+            StoreError: it cannot be read.
+        """
+        return self._read(digest, limit) if self._store.has(digest) else None
 
     def is_files(self) -> bool:
         """See `Source`."""
@@ -174,5 +187,20 @@ def record(source: Source, wanted: Descriptor) -> Bytes:
         raise EvidenceError(Reason.TOO_LARGE, msg)
     try:
         return Bytes(source.record(wanted))
+    except DigestError as error:
+        raise EvidenceError(Reason.BLOB_DIGEST, error.message) from error
+
+
+def short(source: Source, digest: str) -> bytes | None:
+    """A lock's bytes; nothing when it is not there.
+
+    Raises:
+        EvidenceError: they are not what their digest says, or too many.
+        StoreError, RegistryError: it cannot be known.
+    """
+    if not digests.is_digest(digest):
+        raise EvidenceError(Reason.NAME, f"{digest!r} is not a SHA-256 digest")
+    try:
+        return source.short(digest, _LARGEST_LOCK)
     except DigestError as error:
         raise EvidenceError(Reason.BLOB_DIGEST, error.message) from error

@@ -6,9 +6,11 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING
 
+from buildkit import media
 from buildkit.audit import sync
 from buildkit.errors import EvidenceError, RegistryError
 from buildkit.evidence.reasons import Reason
+from buildkit.records import Descriptor
 from buildkit.registry import FromRepository
 from buildkit.registry.tags import tags
 from buildkit.store import REF_NAME
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from buildkit.audit.database import Index
     from buildkit.audit.judge import Trust
     from buildkit.audit.sync import Synced
-    from buildkit.records import Descriptor
     from buildkit.registry import Access, Reference, Repository
 
 # Lists of what hangs on something, and what cosign hung there before it used them.
@@ -93,6 +94,22 @@ class OfRepository:
                 raise
             msg = f"blob {blob.digest} is missing"
             raise EvidenceError(Reason.BLOB_MISSING, msg) from error
+
+    def short(self, digest: str, limit: int) -> bytes | None:
+        """See `Source`; nothing as well where the registry does not say how long it is.
+
+        Raises:
+            DigestError, RegistryError: it does not keep to the protocol, or cannot be reached.
+            EvidenceError: it is longer than `limit`.
+        """
+        answer = self._repository.head("blobs", digest)
+        if answer is None or answer.length is None:
+            return None
+        if answer.length > limit:
+            msg = f"blob {digest} is {answer.length} bytes long; {limit} are allowed"
+            raise EvidenceError(Reason.TOO_LARGE, msg)
+        blob = Descriptor(media_type=media.BUILD_LOCK, digest=digest, size=answer.length)
+        return self._source.record(blob)
 
     def is_files(self) -> bool:
         """See `Source`: copies of a process would share its connections."""

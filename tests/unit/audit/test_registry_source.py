@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from audit_world import World, dump, opened
 from fake_registry import Fake, serving
 from registry_world import access
+from signed_world import statements
 
 from buildkit import digests
 from buildkit.audit import sync
@@ -135,6 +137,22 @@ def test_a_blob_that_is_gone_is_refused_alone(fake: Fake, built: World, tmp_path
         fake.blobs[bundle] = data
         refresh(index, fake, built)
         assert dump(index) == dump(whole)
+
+
+def test_statements_are_held_against_the_lock_there(
+    fake: Fake, built: World, tmp_path: Path
+) -> None:
+    world = built.copied(tmp_path / "world")
+    made = world.made[f"{NAME}:1.0.0"]
+    said = statements(made)["provenance"]
+    predicate = json.loads(json.dumps(said.predicate))
+    predicate["buildDefinition"]["resolvedDependencies"].pop()
+    world.say(made, dataclasses.replace(said, predicate=predicate))
+    fill(fake, world)
+    with opened(tmp_path / "index.sqlite") as index:
+        refresh(index, fake, world)
+        assert {row[6] for row in dump(index)["statement"]} == {"", "signer-unknown", "material"}
+        assert len(dump(index)["build"]) == 1
 
 
 def test_tags_are_listed_page_by_page(fake: Fake) -> None:

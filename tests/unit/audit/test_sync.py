@@ -334,6 +334,9 @@ class Repository:
     def record(self, blob: Descriptor) -> bytes:
         return self._store.read(blob.digest)
 
+    def short(self, digest: str, limit: int) -> bytes | None:
+        return self._store.read(digest, limit=limit) if self._store.has(digest) else None
+
     def is_files(self) -> bool:
         return False
 
