@@ -61,6 +61,7 @@ class Holder:
         package: package URL.
         licence: SPDX expression; may be empty.
         sha256: of the package's file; may be empty.
+        mark: of a channel, where its tag leads now, if its newest record says otherwise.
         evidence: SBOMs; and test results of a device, the record of a channel.
     """
 
@@ -74,6 +75,7 @@ class Holder:
     package: str
     licence: str
     sha256: str
+    mark: str
     evidence: tuple[str, ...]
 
 
@@ -209,7 +211,10 @@ class Passed:
         name: of the recipe.
         version: of the recipe.
         target: kind of device.
-        devices: how many the gate judged, which `devices` names; 0 where it ran on none.
+        devices: that signed a test result of it, which the verdict names, and did not see it fail;
+            stand-ins do not count. `devices` names them.
+        named: devices that the gate says it judged; 0 where it ran on none.
+        mark: ``local`` or ``stand-in``, or both, where test results behind it are; else empty.
         at: when.
         runs: test results that it was made from, which the verdict names by digest.
         image: manifest of the platform.
@@ -221,6 +226,8 @@ class Passed:
     version: str
     target: str
     devices: int
+    named: int
+    mark: str
     at: int
     runs: int
     image: str
@@ -243,6 +250,7 @@ class Move:
         restores: number of the record that a roll-back goes back to; else 0.
         policy: digest of the policy that it was held against.
         signer: who moved it.
+        mark: where the channel's tag leads now, if the newest record says otherwise; else empty.
         evidence: the record.
     """
 
@@ -256,6 +264,7 @@ class Move:
     restores: int
     policy: str
     signer: str
+    mark: str
     evidence: tuple[str, ...]
 
 
@@ -311,17 +320,17 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gap:
-    """Evidence that is not there, or does not count.
+    """Evidence that is not there, does not count, or contradicts itself.
 
     Attributes:
-        gap: ``no-provenance``, ``no-rebuild``, ``retired``, ``refused``, …
+        gap: ``no-provenance``, ``no-rebuild``, ``retired``, ``refused``, ``differ``, …
         role: of the artifact.
         name: of the recipe.
         version: of the recipe.
         variant: platform or target.
         digest: of the artifact.
         detail: a sentence.
-        evidence: bundles that do not count; none where nothing is said.
+        evidence: bundles that do not count, or that differ; none where nothing is said.
     """
 
     gap: str

@@ -44,6 +44,7 @@ _COLUMNS: dict[type, tuple[tuple[str, str], ...]] = {
         ("holds", "package"),
         ("digest", "digest"),
         ("since", "at"),
+        ("mark", "mark"),
     ),
     types.Made: (
         ("what", "role"),
@@ -91,6 +92,8 @@ _COLUMNS: dict[type, tuple[tuple[str, str], ...]] = {
         ("version", "version"),
         ("target", "target"),
         ("devices", "devices"),
+        ("named", "named"),
+        ("mark", "mark"),
         ("runs", "runs"),
         ("image", "image"),
         ("model", "model"),
@@ -103,6 +106,7 @@ _COLUMNS: dict[type, tuple[tuple[str, str], ...]] = {
         ("version", "version"),
         ("image", "image"),
         ("back to", "restores"),
+        ("mark", "mark"),
         ("signer", "signer"),
     ),
     types.Word: (

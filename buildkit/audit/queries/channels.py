@@ -6,14 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sql
 
-from buildkit.audit.schema import ARTIFACT, PROMOTION, SIGNER, STATEMENT
+from buildkit.audit.queries import find
+from buildkit.audit.schema import ARTIFACT, CARRIED, PROMOTION, SIGNER, STATEMENT
 from buildkit.audit.types import LIMIT, Answer, Move
 from buildkit.audit.versions import checked
+from buildkit.evidence.reasons import Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import Connection, Select
 
-    from buildkit.audit.queries.find import Line, Opened
+    from buildkit.audit.queries.find import Line, Number, Opened
+
+_RECORD = "promotion"
 
 
 def history(index: Opened, channel: str, *, limit: int = LIMIT) -> Answer[Move]:
@@ -37,7 +43,8 @@ def history(index: Opened, channel: str, *, limit: int = LIMIT) -> Answer[Move]:
     )
     with index.connect() as connection:
         rows = connection.execute(query.limit(limit + 1)).all()
-    return Answer(rows=tuple(map(_move, rows[:limit])), more=len(rows) > limit)
+        marks = astray(connection)
+    return Answer(rows=tuple(_move(row, marks) for row in rows[:limit]), more=len(rows) > limit)
 
 
 def at(index: Opened, time: int, *, limit: int = LIMIT) -> Answer[Move]:
@@ -53,7 +60,8 @@ def at(index: Opened, time: int, *, limit: int = LIMIT) -> Answer[Move]:
     """
     with index.connect() as connection:
         rows = leads(connection, time, limit + 1)
-    return Answer(rows=tuple(map(_move, rows[:limit])), more=len(rows) > limit)
+        marks = astray(connection)
+    return Answer(rows=tuple(_move(row, marks) for row in rows[:limit]), more=len(rows) > limit)
 
 
 def leads(connection: Connection, time: int | None = None, limit: int | None = None) -> list[Line]:
@@ -78,6 +86,36 @@ def leads(connection: Connection, time: int | None = None, limit: int | None = N
     return list(connection.execute(query.limit(limit)).all())
 
 
+def astray(connection: Connection) -> dict[Number, str]:
+    """Newest records of channels whose tag leads elsewhere: statement → where it does.
+
+    A tag is nobody's signed word, and whoever owns a store can move it.
+    """
+    query = (
+        sql.select(STATEMENT.c.bundle, CARRIED.c.source, CARRIED.c.manifest)
+        .join(CARRIED, CARRIED.c.statement == STATEMENT.c.id)
+        .where(
+            STATEMENT.c.kind == _RECORD,
+            STATEMENT.c.reason == str(Reason.NAME),
+            STATEMENT.c.payload == "",
+        )
+        .order_by(STATEMENT.c.bundle)
+    )
+    wrong = {
+        (row.source, row.manifest): row.bundle.partition("@")[0]
+        for row in connection.execute(query)
+    }
+    if not wrong:
+        return {}
+    newest = [row.statement for row in leads(connection)]
+    query = sql.select(CARRIED.c.statement, CARRIED.c.source, CARRIED.c.manifest)
+    found: dict[Number, str] = {}
+    for row in find.rows(connection, query, CARRIED.c.statement, newest):
+        if (pointed := wrong.get((row.source, row.manifest))) is not None:
+            found[row.statement] = f"its tag leads to {pointed}" if pointed else "it has no tag"
+    return found
+
+
 def _moves() -> Select[Any]:
     models = ARTIFACT.alias("of_models")
     return (
@@ -97,7 +135,7 @@ def _moves() -> Select[Any]:
     )
 
 
-def _move(row: Line) -> Move:
+def _move(row: Line, marks: Mapping[Number, str]) -> Move:
     return Move(
         channel=f"{row.place}:{row.channel}",
         number=row.number,
@@ -109,5 +147,6 @@ def _move(row: Line) -> Move:
         restores=row.restores,
         policy=row.policy,
         signer=row.signer or "",
+        mark=marks.get(row.statement, ""),
         evidence=(row.bundle,),
     )

@@ -19,12 +19,13 @@ from buildkit.audit.schema import (
 from buildkit.audit.types import Thing
 from buildkit.audit.versions import checked
 from buildkit.errors import InputError
+from buildkit.evidence import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from sqlalchemy import ColumnElement, Connection, Row, Select
+    from sqlalchemy import ColumnElement, Connection, FromClause, Row, Select, Subquery, Table
 
     Number = int
     # A row of which the columns are known where it is asked for.
@@ -77,18 +78,10 @@ def artifact(connection: Connection, ref: str) -> Line:
         ref: name (``digits:1.0.0``), digest, or at least 7 of its first hex digits.
 
     Raises:
-        InputError: none, or more than one.
+        InputError: none, or more than one; or a name that is another's.
     """
     ref = checked(ref)
-    named = (
-        sql.select(ARTIFACT)
-        .join(PRESENCE, PRESENCE.c.artifact == ARTIFACT.c.id)
-        .where(PRESENCE.c.name == ref)
-        .distinct()
-        .order_by(ARTIFACT.c.digest)
-        .limit(_SHOWN)
-    )
-    found: Sequence[Line] = connection.execute(named).all()
+    found = called_by(connection, ref)
     fits = by_digest(ARTIFACT.c.digest, ref)
     if not found and fits is not None:
         query = sql.select(ARTIFACT).where(fits).order_by(ARTIFACT.c.digest).limit(_SHOWN)
@@ -110,6 +103,34 @@ def artifact(connection: Connection, ref: str) -> Line:
     if known:
         msg += f"; there is {', '.join(known)}"
     raise InputError(msg, "`python -m buildkit show` lists a store; `audit index` reads it")
+
+
+def called_by(connection: Connection, name: str) -> Sequence[Line]:
+    """The rows of the artifacts that have a name in a store or a registry; some of them.
+
+    Raises:
+        InputError: one of them is called what it is not. Who owns a store may give any name.
+    """
+    query = (
+        sql.select(ARTIFACT)
+        .join(PRESENCE, PRESENCE.c.artifact == ARTIFACT.c.id)
+        .where(PRESENCE.c.name == name)
+        .distinct()
+        .order_by(ARTIFACT.c.digest)
+        .limit(_SHOWN)
+    )
+    found: Sequence[Line] = connection.execute(query).all()
+    for row in found:
+        if own := misleads(name, row):
+            msg = f"{name!r} leads to {row.digest}, which calls itself {own[:120]!r}"
+            raise InputError(msg, "give the digest; and ask who gave it that name")
+    return found
+
+
+def misleads(name: str, row: Line) -> str:
+    """What an artifact's row should be called, where a name says that it is another; else empty."""
+    is_model = row.role in ("model", "models")
+    return names.misleads(name, title=row.name, version=row.version, is_model=is_model)
 
 
 def rows(
@@ -137,12 +158,36 @@ def thing(row: Line) -> Thing:
 
 def below(connection: Connection, ids: Iterable[Number]) -> dict[Number, set[Number]]:
     """What artifacts consist of, at any depth, each with itself."""
-    return _closed(connection, ids, sql.select(PART.c.parent, PART.c.child), PART.c.parent)
+    return _closed(connection, ids, _parts(PART.c.parent, PART.c.child), PART.c.parent)
 
 
 def above(connection: Connection, ids: Iterable[Number]) -> dict[Number, set[Number]]:
     """What artifacts are a part of, at any height, each with itself."""
-    return _closed(connection, ids, sql.select(PART.c.child, PART.c.parent), PART.c.child)
+    return _closed(connection, ids, _parts(PART.c.child, PART.c.parent), PART.c.child)
+
+
+def _parts(near: ColumnElement[Any], far: ColumnElement[Any]) -> Select[Any]:
+    """Which whole has which part, as far as both are of one build.
+
+    Anybody can write an index that lists parts of others, under a name and a version of its own.
+    """
+    whole, part = ARTIFACT.alias("whole"), ARTIFACT.alias("of_it")
+    return (
+        sql.select(near, far)
+        .join(whole, whole.c.id == PART.c.parent)
+        .join(part, part.c.id == PART.c.child)
+        .where(of_one_build(whole, part))
+    )
+
+
+def of_one_build(whole: FromClause, part: FromClause) -> ColumnElement[bool]:
+    """Whether a whole and its part, rows of artifacts, say nothing different of their build."""
+    return sql.and_(
+        *(
+            sql.or_(whole.c[key] == part.c[key], whole.c[key] == "", part.c[key] == "")
+            for key in ("name", "version", "lock")
+        )
+    )
 
 
 def _closed(
@@ -177,6 +222,25 @@ def image_of(connection: Connection, ids: Iterable[Number]) -> dict[Number, list
         )
         for part, found in up.items()
     }
+
+
+def about_parts(table: Table, role: str, parts: Mapping[Number, str]) -> Subquery:
+    """Test results or verdicts about an artifact: ``statement``.
+
+    Args:
+        table: with columns ``image`` and ``model``.
+        role: of the artifact. An image is no more than its platforms: what ran with its model, but
+            in another image, says nothing of it.
+        parts: number → role, of the artifact itself and of what it consists of.
+    """
+    of_models = {each for each, found in parts.items() if found in ("models", "model")}
+    as_image = sql.select(table.c.statement).where(table.c.image.in_(parts.keys() - of_models))
+    as_model = sql.select(table.c.statement).where(table.c.model.in_(of_models or parts))
+    if role in ("image", "platform"):
+        return as_image.subquery()
+    if role in ("models", "model"):
+        return as_model.subquery()
+    return sql.union(as_image, as_model).subquery()
 
 
 def bundles(connection: Connection, ids: Iterable[Number]) -> dict[Number, str]:

@@ -1,4 +1,4 @@
-"""``gaps``: artifacts about which something is not said, or not by anybody who counts."""
+"""``gaps``: artifacts about which something is not said, not by who counts, or differently."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sql
 
+from buildkit.audit.queries import find
 from buildkit.audit.schema import ABOUT, ARTIFACT, RUN, SIGNER, STATEMENT, VERDICT
 from buildkit.audit.types import LIMIT, Answer, Gap
 from buildkit.errors import InputError
+from buildkit.evidence import kinds as kinds_
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sqlalchemy import ColumnElement, Connection
 
@@ -27,6 +29,8 @@ NEEDED = {
     "verdict": ("platform", "model"),
     "rebuild": ("image", "model"),
 }
+# The same build gives the same bytes of these: two that differ cannot both be true.
+_ONCE = tuple(kind.name for kind in kinds_.KINDS if kind.reproducible)
 _RETIRED = "signer-retired"
 _MOST_REFUSED = 5000
 
@@ -37,7 +41,8 @@ def gaps(
     """Artifacts of a store or a registry that lack evidence.
 
     What is there but signed by a retired key, or refused for another reason, is no evidence: the
-    gap then names it, and the reason.
+    gap then names it, and the reason. Where those who count contradict each other, that is named
+    too.
 
     Args:
         index: to ask.
@@ -65,6 +70,10 @@ def gaps(
                 for gap in [_gap(kind, row, refused.get(row.id, ()))]
                 if not retired or gap.gap == "retired"
             ]
+            if kind in _ONCE and not retired:
+                rows = _differing(connection, kind, limit + 1)
+                more = more or len(rows) > limit
+                found += _differences(connection, kind, rows)
     found.sort(key=lambda row: (row.name, row.version, row.role, row.variant, row.digest, row.gap))
     return Answer(rows=tuple(found[:limit]), more=more or len(found) > limit)
 
@@ -120,6 +129,55 @@ def _refused(connection: Connection, kind: str, artifacts: set[Number]) -> dict[
         if row.artifact in artifacts:
             found.setdefault(row.artifact, []).append(row)
     return found
+
+
+def _differing(connection: Connection, kind: str, limit: int) -> list[Line]:
+    """Artifacts about which those who count say two things of a kind."""
+    said = (
+        sql.select(ABOUT.c.artifact)
+        .join(STATEMENT, STATEMENT.c.id == ABOUT.c.statement)
+        .where(STATEMENT.c.kind == kind)
+        .group_by(ABOUT.c.artifact)
+    )
+    # Nearly all have one statement of a kind: that is seen without looking at what it says.
+    least, most = sql.func.min(ABOUT.c.statement), sql.func.max(ABOUT.c.statement)
+    several = said.where(STATEMENT.c.reason == "").having(least < most)
+    least, most = sql.func.min(STATEMENT.c.payload), sql.func.max(STATEMENT.c.payload)
+    twice = (
+        said.where(find.counts(STATEMENT.c.reason), ABOUT.c.artifact.in_(several))
+        .having(least < most)
+        .order_by(ABOUT.c.artifact)
+        .limit(limit)
+        .subquery()
+    )
+    query = sql.select(ARTIFACT).join(twice, twice.c.artifact == ARTIFACT.c.id)
+    return list(connection.execute(query).all())
+
+
+def _differences(connection: Connection, kind: str, rows: Sequence[Line]) -> Iterator[Gap]:
+    bundles: dict[Number, set[str]] = {}
+    query = (
+        sql.select(ABOUT.c.artifact, STATEMENT.c.bundle)
+        .select_from(ABOUT)
+        .join(STATEMENT, STATEMENT.c.id == ABOUT.c.statement)
+        .where(STATEMENT.c.kind == kind, find.counts(STATEMENT.c.reason))
+    )
+    for artifact, bundle in find.rows(
+        connection, query, ABOUT.c.artifact, (row.id for row in rows)
+    ):
+        bundles.setdefault(artifact, set()).add(bundle)
+    for row in rows:
+        found = tuple(sorted(bundles[row.id]))
+        yield Gap(
+            gap="differ",
+            role=row.role,
+            name=row.name,
+            version=row.version,
+            variant=row.variant,
+            digest=row.digest,
+            detail=f"those who count have signed {kind} statements that differ",
+            evidence=found,
+        )
 
 
 def _gap(kind: str, row: Line, refused: Iterable[Any]) -> Gap:

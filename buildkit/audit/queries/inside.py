@@ -8,12 +8,12 @@ import sqlalchemy as sql
 
 from buildkit.audit import versions
 from buildkit.audit.queries import find
-from buildkit.audit.queries.channels import leads
+from buildkit.audit.queries.channels import astray, leads
 from buildkit.audit.schema import HOLDS, PACKAGE, RUN, SIGNER, STATEMENT
 from buildkit.audit.types import LIMIT, Answer, Holder, Thing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Connection
 
@@ -177,13 +177,14 @@ class _Found:
     def channels(self) -> tuple[list[Holder], bool]:
         """Channels that lead to an image which holds it."""
         rows: list[Holder] = []
+        marks = astray(self._connection)
         for some in _growing(leads(self._connection), self._at_first):
-            rows += self._led_to(some)
+            rows += self._led_to(some, marks)
             if len(rows) > self._limit:
                 break
         return rows[: self._limit], len(rows) > self._limit
 
-    def _led_to(self, moves: Sequence[Line]) -> list[Holder]:
+    def _led_to(self, moves: Sequence[Line], marks: Mapping[Number, str]) -> list[Holder]:
         whole = {each for row in moves for each in (row.image, row.models)}
         parts = find.below(self._connection, whole)
         held = self._inside({part for found in parts.values() for part in found})
@@ -198,6 +199,7 @@ class _Found:
                 image=row.image_digest,
                 at=row.at,
                 package=package,
+                mark=marks.get(row.statement, ""),
                 evidence=[*evidence, row.bundle],
             )
             for row in moves
@@ -222,7 +224,7 @@ class _Found:
             licence=row.licence,
             sha256=row.sha256,
             evidence=tuple(sorted(set(evidence))),
-            **{"at": None, **more},
+            **{"at": None, "mark": "", **more},
         )
 
 

@@ -22,7 +22,6 @@ from buildkit.audit.schema import (
     MATERIAL,
     PACKAGE,
     PART,
-    PRESENCE,
     PROMOTION,
     RUN,
     STATEMENT,
@@ -78,7 +77,7 @@ def named(connection: Connection, text: str) -> list[Node]:
     """What a person means: an artifact, a bundle, an input, a package, a signer or a channel.
 
     Raises:
-        InputError: nothing of that name is in the index.
+        InputError: nothing of that name is in the index, or the name is another's.
     """
     text = versions.checked(text)
     found: list[Node] = []
@@ -86,8 +85,7 @@ def named(connection: Connection, text: str) -> list[Node]:
     def look(table: str, query: Select[Any]) -> None:
         found.extend(Node(table, each) for each in connection.execute(query).scalars())
 
-    by_name = sql.select(PRESENCE.c.artifact).where(PRESENCE.c.name == text).distinct()
-    look("artifact", by_name)
+    found += [Node("artifact", row.id) for row in find.called_by(connection, text)]
     place, colon, channel = text.rpartition(":")
     if colon and not found:
         of_channel = sql.select(PROMOTION.c.statement).where(

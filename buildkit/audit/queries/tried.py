@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sql
 
@@ -12,9 +12,9 @@ from buildkit.audit.types import LIMIT, Answer, Passed, Seen
 from buildkit.audit.versions import checked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Select
 
     from buildkit.audit.queries.find import Line, Number, Opened
 
@@ -36,11 +36,8 @@ def devices(index: Opened, ref: str, *, all_runs: bool = False, limit: int = LIM
     """
     with index.connect() as connection:
         top = find.artifact(connection, ref)
-        parts = find.below(connection, [top.id])[top.id]
-        runs = sql.union(
-            sql.select(RUN.c.statement).where(RUN.c.image.in_(parts)),
-            sql.select(RUN.c.statement).where(RUN.c.model.in_(parts)),
-        ).subquery()
+        parts = find.things(connection, find.below(connection, [top.id])[top.id])
+        runs = find.about_parts(RUN, top.role, {each: parts[each].role for each in parts})
         same = (RUN.c.device, RUN.c.target, RUN.c.image, RUN.c.model)
         order = (RUN.c.ended.desc(), RUN.c.statement.desc())
         found = (
@@ -77,12 +74,12 @@ def passed(
         InputError: `target` cannot be a name.
         StoreError: the index fails.
     """
-    judged = sql.select(JUDGED.c.verdict).where(JUDGED.c.verdict == VERDICT.c.statement)
+    listed = sql.select(JUDGED.c.verdict).where(JUDGED.c.verdict == VERDICT.c.statement)
     if target:
-        judged = judged.where(JUDGED.c.target == checked(target))
+        listed = listed.where(JUDGED.c.target == checked(target))
     query = (
         sql.select(VERDICT.c.statement, VERDICT.c.at, VERDICT.c.image, VERDICT.c.model)
-        .where(VERDICT.c.outcome == "PASS", VERDICT.c.at >= since, judged.exists())
+        .where(VERDICT.c.outcome == "PASS", VERDICT.c.at >= since, listed.exists())
         .order_by(VERDICT.c.at.desc(), VERDICT.c.statement)
         .limit(limit + 1)
     )
@@ -110,16 +107,22 @@ def _passed(connection: Connection, verdicts: Iterable[Line], target: str) -> It
         query = query.where(JUDGED.c.target == target)
     for verdict, name, count in find.rows(connection, query, JUDGED.c.verdict, bundles):
         judged.setdefault(verdict, {})[name] = count
+    backed = {
+        (row.verdict, row.target): row for row in find.rows(connection, _BACKED, _OF, bundles)
+    }
     query = sql.select(WEIGHED.c.verdict, sql.func.count()).group_by(WEIGHED.c.verdict)
     runs = dict(tuple(row) for row in find.rows(connection, query, WEIGHED.c.verdict, bundles))
     for verdict in verdicts:
         image, model = known[verdict.image], known[verdict.model]
         for name, count in judged.get(verdict.statement, {}).items():
+            behind = backed.get((verdict.statement, name))
             yield Passed(
                 name=image.name or model.name,
                 version=image.version or model.version,
                 target=name,
-                devices=count,
+                devices=behind.devices if behind is not None else 0,
+                named=count,
+                mark=_marks(behind),
                 at=verdict.at,
                 runs=runs.get(verdict.statement, 0),
                 image=image.digest,
@@ -141,12 +144,11 @@ def _seen(connection: Connection, counts: dict[Number, int]) -> list[Seen]:
     rows = list(find.rows(connection, query, RUN.c.statement, counts))
     rows.sort(key=lambda row: (-row.ended, row.statement))
     known = find.things(connection, {part for row in rows for part in (row.image, row.model)})
-    ran = {row.payload: (row.image, row.model) for row in rows}
-    signed = find.signed_alike(connection, ran)
-    verdicts = _verdicts(connection, ran)
+    signed = find.signed_alike(connection, {row.payload for row in rows})
+    verdicts = _verdicts(connection, rows)
     found = []
     for row in rows:
-        verdict = verdicts.get(row.payload)
+        verdict = verdicts.get(row.statement)
         evidence = {*signed.get(row.payload, ()), *([verdict.bundle] if verdict else [])}
         found.append(
             Seen(
@@ -169,14 +171,62 @@ _AS_THEY_ARE = (
 )
 
 
-def _verdicts(connection: Connection, ran: Mapping[str, tuple[Number, Number]]) -> dict[str, Line]:
-    """Test result (with its image and model) → the newest verdict about these, made from it."""
-    found: dict[str, Line] = {}
-    rest = sorted(ran)
-    for at in range(0, len(rest), _AT_ONCE):
+# What stands behind a verdict: test results that it names, about the same image and model, of
+# devices that it names. Whoever failed, did not pass.
+_OF = WEIGHED.c.verdict
+_PASSED = sql.case((sql.and_(RUN.c.mark == "", RUN.c.result != "FAILED"), RUN.c.device))
+_BACKED: Select[Any] = (
+    sql.select(
+        WEIGHED.c.verdict,
+        RUN.c.target,
+        sql.func.count(_PASSED.distinct()).label("devices"),
+        sql.func.max(sql.case((RUN.c.mark == "local", 1), else_=0)).label("local"),
+        sql.func.max(sql.case((RUN.c.mark == "stand-in", 1), else_=0)).label("standin"),
+    )
+    .select_from(WEIGHED)
+    .join(STATEMENT, STATEMENT.c.payload == WEIGHED.c.payload)
+    .join(RUN, RUN.c.statement == STATEMENT.c.id)
+    .join(
+        VERDICT,
+        sql.and_(
+            VERDICT.c.statement == WEIGHED.c.verdict,
+            # With something done to them, no index leads from here to all that ever ran.
+            VERDICT.c.image == RUN.c.image + 0,
+            VERDICT.c.model == RUN.c.model + 0,
+        ),
+    )
+    .outerjoin(SIGNER, SIGNER.c.id == RUN.c.device)
+    .join(
+        JUDGED,
+        sql.and_(
+            JUDGED.c.verdict == WEIGHED.c.verdict,
+            JUDGED.c.target == RUN.c.target,
+            JUDGED.c.key == sql.func.coalesce(SIGNER.c.subject, ""),
+        ),
+    )
+    .group_by(WEIGHED.c.verdict, RUN.c.target)
+)
+
+
+def _marks(behind: Line | None) -> str:
+    if behind is None:
+        return ""
+    marks = (("local", behind.local), ("stand-in", behind.standin))
+    return ", ".join(word for word, is_so in marks if is_so)
+
+
+def _verdicts(connection: Connection, rows: Sequence[Line]) -> dict[Number, Line]:
+    """Test result → the newest verdict about its image and model that was made from it.
+
+    A PASS names the device that signed: who signs what another saw, did not pass with it.
+    """
+    said: dict[str, list[Line]] = {}
+    payloads = sorted({row.payload for row in rows})
+    for at in range(0, len(payloads), _AT_ONCE):
         query = (
             sql.select(
                 WEIGHED.c.payload,
+                VERDICT.c.statement,
                 VERDICT.c.image,
                 VERDICT.c.model,
                 VERDICT.c.outcome,
@@ -185,13 +235,31 @@ def _verdicts(connection: Connection, ran: Mapping[str, tuple[Number, Number]]) 
             )
             .join(VERDICT, VERDICT.c.statement == WEIGHED.c.verdict)
             .join(STATEMENT, STATEMENT.c.id == VERDICT.c.statement)
-            .where(WEIGHED.c.payload.in_(rest[at : at + _AT_ONCE]))
+            .where(WEIGHED.c.payload.in_(payloads[at : at + _AT_ONCE]))
         )
-        for row in connection.execute(query).all():
+        for each in connection.execute(query).all():
+            said.setdefault(each.payload, []).append(each)
+    judged: dict[Number, set[tuple[str, str]]] = {}
+    listed = sql.select(JUDGED.c.verdict, JUDGED.c.target, JUDGED.c.key)
+    verdicts = {each.statement for found in said.values() for each in found}
+    for verdict, target, key in find.rows(connection, listed, JUDGED.c.verdict, verdicts):
+        judged.setdefault(verdict, set()).add((target, key))
+    found: dict[Number, Line] = {}
+    for row in rows:
+        fit = [
+            each
+            for each in said.get(row.payload, ())
             # Of the baseline that it was compared with, it decides nothing.
-            if (row.image, row.model) != ran[row.payload]:
-                continue
-            before = found.get(row.payload)
-            if before is None or (row.at, row.bundle) > (before.at, before.bundle):
-                found[row.payload] = row
+            if (each.image, each.model) == (row.image, row.model)
+            and (each.outcome != "PASS" or _names(judged.get(each.statement, set()), row))
+        ]
+        if fit:
+            found[row.statement] = max(fit, key=lambda each: (each.at, each.bundle))
     return found
+
+
+def _names(judged: set[tuple[str, str]], row: Line) -> bool:
+    if row.device is None:
+        # Whoever signed it is no device, and can be mistaken for none.
+        return any(target == row.target for target, _ in judged)
+    return (row.target, row.subject) in judged

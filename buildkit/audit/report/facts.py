@@ -55,8 +55,9 @@ def facts(connection: Connection, ref: str) -> Report:
     builds, sums = _builds(connection, labels)
     materials, all_materials = _materials(connection, sums)
     packages, all_packages = _packages(connection, labels)
-    runs, all_runs = said.runs(connection, labels)
-    verdicts, all_verdicts = said.verdicts(connection, labels)
+    role, roles = artifacts[top.id].role, {key: each.role for key, each in artifacts.items()}
+    runs, all_runs = said.runs(connection, labels, role, roles)
+    verdicts, all_verdicts = said.verdicts(connection, labels, role, roles)
     signed = said.signed(connection, labels)
     refused, all_refused = said.refused(connection, labels)
     return Report(
@@ -86,10 +87,14 @@ def facts(connection: Connection, ref: str) -> Report:
 def _top(connection: Connection, ref: str) -> Row[*tuple[Any, ...]]:
     found = find.artifact(connection, ref)
     whole = _WHOLE.get(found.role)
+    part = ARTIFACT.alias("of_it")
     above = (
         sql.select(ARTIFACT.c.id, ARTIFACT.c.role)
         .join(PART, PART.c.parent == ARTIFACT.c.id)
-        .where(PART.c.child == found.id, ARTIFACT.c.role == whole)
+        .join(part, part.c.id == PART.c.child)
+        .where(
+            PART.c.child == found.id, ARTIFACT.c.role == whole, find.of_one_build(ARTIFACT, part)
+        )
         .limit(2)
     )
     parents = connection.execute(above).all() if whole else []
@@ -112,6 +117,8 @@ def _below(connection: Connection, top: int) -> dict[int, Row[*tuple[Any, ...]]]
 def _artifacts(
     connection: Connection, family: Mapping[int, Row[*tuple[Any, ...]]]
 ) -> dict[int, Artifact]:
+    rows = connection.execute(sql.select(ARTIFACT).where(ARTIFACT.c.id.in_([*family]))).all()
+    by_id = {row.id: row for row in rows}
     names: dict[int, list[str]] = {}
     query = (
         sql.select(PRESENCE.c.artifact, PRESENCE.c.name, SOURCE.c.name.label("source"))
@@ -120,8 +127,8 @@ def _artifacts(
         .order_by(PRESENCE.c.name, SOURCE.c.name)
     )
     for row in connection.execute(query):
-        names.setdefault(row.artifact, []).append(f"{row.name} in {row.source}")
-    rows = connection.execute(sql.select(ARTIFACT).where(ARTIFACT.c.id.in_([*family]))).all()
+        wrong = " (it is not that)" if find.misleads(row.name, by_id[row.artifact]) else ""
+        names.setdefault(row.artifact, []).append(f"{row.name} in {row.source}{wrong}")
     return {
         row.id: Artifact(
             digest=row.digest,
@@ -138,10 +145,12 @@ def _artifacts(
 
 
 def _used_by(connection: Connection, top: int) -> tuple[Artifact, ...]:
+    part = ARTIFACT.alias("of_it")
     query = (
         sql.select(*ARTIFACT.c["digest", "role", "name", "version", "variant"])
         .join(PART, PART.c.parent == ARTIFACT.c.id)
-        .where(PART.c.child == top)
+        .join(part, part.c.id == PART.c.child)
+        .where(PART.c.child == top, find.of_one_build(ARTIFACT, part))
         .order_by(ARTIFACT.c.name, ARTIFACT.c.version, ARTIFACT.c.digest)
         .limit(_MOST_USED_BY)
     )

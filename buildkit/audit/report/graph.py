@@ -189,7 +189,7 @@ def _verdict(report: Report, target: str, keys: set[str]) -> str:
 def _channels(report: Report) -> Iterator[Thing]:
     newest: dict[tuple[str, str], bool] = {}
     for each in report.promotions:
-        newest.setdefault((each.channel, each.place), each.until is None)
+        newest.setdefault((each.channel, each.place), each.leads_here)
     for at, ((channel, place), leads) in enumerate(list(newest.items())[:_MOST]):
         yield Thing(
             stage=4,

@@ -105,7 +105,7 @@ def _chips(report: Report) -> Iterator[Markup]:
         passed = runs["PASSED"] + runs["WARNED"]
         said = f"of {len(report.runs)} runs passed, on {_number(len(devices), 'device')}"
         yield _chip(str(passed), said)
-    leads = [each for each in report.promotions if each.until is None]
+    leads = [each for each in report.promotions if each.leads_here]
     if leads:
         yield tag("li", tag("b", foreign(leads[0].channel)), "leads here" + _also(len(leads)))
     yield _chip(str(len(report.gaps)), "gaps" if len(report.gaps) != 1 else "gap")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sql
 
+from buildkit.audit.queries import find
+from buildkit.audit.queries.channels import astray
 from buildkit.audit.report.types import Promotion, Refused, Run, Signed, Signer, Verdict
 from buildkit.audit.schema import (
     ABOUT,
@@ -29,13 +31,18 @@ _MOST_REFUSED = 200
 _MOST_EVIDENCE = 5
 
 
-def runs(connection: Connection, labels: Mapping[int, str]) -> tuple[tuple[Run, ...], int]:
-    """Test results of an artifact's parts, newest first; and how many there are."""
-    # Each condition has an index of its own, which an `OR` would not use everywhere.
-    ours = sql.union(
-        sql.select(RUN.c.statement).where(RUN.c.image.in_([*labels])),
-        sql.select(RUN.c.statement).where(RUN.c.model.in_([*labels])),
-    ).subquery()
+def runs(
+    connection: Connection, labels: Mapping[int, str], role: str, roles: Mapping[int, str]
+) -> tuple[tuple[Run, ...], int]:
+    """Test results of an artifact's parts, newest first; and how many there are.
+
+    Args:
+        connection: to the index.
+        labels: number of the artifact, or of a part → what people call it.
+        role: of the artifact.
+        roles: number → role, of all of them.
+    """
+    ours = find.about_parts(RUN, role, roles)
     query = (
         sql.select(RUN, STATEMENT.c.bundle, SIGNER.c.subject, SIGNER.c.label)
         .join(ours, ours.c.statement == RUN.c.statement)
@@ -69,12 +76,11 @@ def runs(connection: Connection, labels: Mapping[int, str]) -> tuple[tuple[Run, 
     return found, connection.execute(sql.select(sql.func.count()).select_from(ours)).scalar_one()
 
 
-def verdicts(connection: Connection, labels: Mapping[int, str]) -> tuple[tuple[Verdict, ...], int]:
-    """What gates decided, newest first, each once though several signed it."""
-    ours = sql.union(
-        sql.select(VERDICT.c.statement).where(VERDICT.c.image.in_([*labels])),
-        sql.select(VERDICT.c.statement).where(VERDICT.c.model.in_([*labels])),
-    ).subquery()
+def verdicts(
+    connection: Connection, labels: Mapping[int, str], role: str, roles: Mapping[int, str]
+) -> tuple[tuple[Verdict, ...], int]:
+    """What gates decided, newest first, each once though several signed it; see `runs`."""
+    ours = find.about_parts(VERDICT, role, roles)
     query = (
         sql.select(VERDICT, STATEMENT.c.bundle, STATEMENT.c.payload)
         .join(ours, ours.c.statement == VERDICT.c.statement)
@@ -108,6 +114,7 @@ def verdicts(connection: Connection, labels: Mapping[int, str]) -> tuple[tuple[V
 
 def promotions(connection: Connection, top: int, role: str) -> tuple[Promotion, ...]:
     """Moves of channels to an image, or to an index of models, newest first."""
+    marks = astray(connection)
     column = PROMOTION.c.models if role == "models" else PROMOTION.c.image
     query = (
         sql.select(PROMOTION, STATEMENT.c.bundle, *_SIGNER)
@@ -124,6 +131,7 @@ def promotions(connection: Connection, top: int, role: str) -> tuple[Promotion, 
             at=row.at,
             restores=row.restores,
             until=_until(connection, row),
+            mark=marks.get(row.statement, ""),
             signer=_signer(row).text,
             evidence=row.bundle,
         )

@@ -15,7 +15,7 @@ from buildkit.markup.page import table
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from buildkit.audit.report.types import Artifact, Card, Report
+    from buildkit.audit.report.types import Artifact, Card, Promotion, Report
 
 _MOST_LICENCES = 200
 _BETWEEN = re.compile(r"\s+(?:AND|OR)\s+|[()]")
@@ -202,7 +202,7 @@ def channels(report: Report) -> Iterator[Markup]:
                 tag("th", foreign(each.channel), scope="row"),
                 text(each.place),
                 time(each.at),
-                tag("td", "leads here now") if each.until is None else time(each.until),
+                _until(each),
                 tag(
                     "td", f"{each.number}" + (f", back to {each.restores}" if each.restores else "")
                 ),
@@ -214,6 +214,14 @@ def channels(report: Report) -> Iterator[Markup]:
         "Channels that led here, newest first",
     )
     yield from _left_out(len(report.promotions) - _CHANNELS)
+
+
+def _until(each: Promotion) -> Markup:
+    if each.until is not None:
+        return time(each.until)
+    if each.mark:
+        return tag("td", foreign(f"moved without a record: {each.mark}"), class_="marked")
+    return tag("td", "leads here now")
 
 
 def signatures(report: Report) -> Iterator[Markup]:

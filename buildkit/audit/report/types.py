@@ -253,6 +253,7 @@ class Promotion:
         until: when the channel moved on; nothing while it leads here.
         signer: who moved it.
         evidence: digest of the bundle.
+        mark: where its tag leads now, if this newest record says otherwise; else empty.
     """
 
     channel: str
@@ -263,6 +264,12 @@ class Promotion:
     until: int | None
     signer: str
     evidence: str
+    mark: str = ""
+
+    @property
+    def leads_here(self) -> bool:
+        """Whether the channel does now, by its record and by its tag."""
+        return self.until is None and not self.mark
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
