@@ -104,6 +104,7 @@ def test_rows_that_people_cannot_tell_apart_are_one_row_of_a_table(
         digest=f"sha256:{1:064x}",
         image="",
         at=None,
+        mark="",
         package="pkg:pypi/numpy@2.4.6",
         licence="",
         sha256=f"sha256:{2:064x}",
