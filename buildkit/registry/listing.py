@@ -23,15 +23,17 @@ if TYPE_CHECKING:
     from buildkit.registry.repository import Repository
 
 _ROUNDS = 20
-_PAUSE_S = 0.2
+# How many times as long as our own longest write took somebody else's may take.
+_SLOWER = 3
 
 
 def see_to(repository: Repository, subjects: Mapping[str, Sequence[Part]]) -> None:
     """See to it that all that hangs on each subject is found from it.
 
     The fallback tag can only be read, merged and written: no registry has a compare-and-swap for
-    tags. So all are read again afterwards, and written again if somebody else has dropped
-    something.
+    tags. Who has read it before we wrote, and writes it after, drops what we added. So all are read
+    again when such a write is over, as far as can be told from how long ours took, and written
+    again if something was dropped.
 
     Args:
         repository: of all of them.
@@ -43,37 +45,48 @@ def see_to(repository: Repository, subjects: Mapping[str, Sequence[Part]]) -> No
     stop = repository.patience.stop
     first, *rest = [partial(_added, repository, *one) for one in subjects.items()]
     # One alone finds out how this registry lists them.
-    first()
-    crew.gather(rest, stop)
+    took = [first(), *crew.gather(rest, stop)]
     if not repository.has_referrers:
-        crew.gather([partial(_kept, repository, *one) for one in subjects.items()], stop)
+        longest = max(each or 0.0 for each in took)
+        _wait(repository, longest)
+        kept = [partial(_kept, repository, *one, longest) for one in subjects.items()]
+        crew.gather(kept, stop)
 
 
-def _kept(repository: Repository, subject: str, hanging: Sequence[Part]) -> None:
+def _kept(repository: Repository, subject: str, hanging: Sequence[Part], longest: float) -> None:
     for _ in range(_ROUNDS):
-        if not _added(repository, subject, hanging):
+        took = _added(repository, subject, hanging)
+        if took is None:
             return
-        if repository.patience.stop.wait(random.uniform(0, _PAUSE_S)):  # noqa: S311 (spreads writers)
-            raise Stopped
+        longest = max(longest, took)
+        _wait(repository, longest)
     msg = f"{repository}: others keep writing {fallback_tag(subject)}, and drop what we add"
     raise RegistryError(msg, "run the command again when they have ended")
 
 
-def _added(repository: Repository, subject: str, hanging: Sequence[Part]) -> bool:
-    """Add to the list what it lacks; whether it lacked something."""
+def _wait(repository: Repository, longest: float) -> None:
+    """Until a write of somebody else that had begun before ours is over."""
+    seconds = _SLOWER * longest * random.uniform(1, 2)  # noqa: S311 - spreads writers
+    if repository.patience.stop.wait(seconds):
+        raise Stopped
+
+
+def _added(repository: Repository, subject: str, hanging: Sequence[Part]) -> float | None:
+    """Add to the list what it lacks; seconds from before it was read, or that it lacked nothing."""
+    began = repository.patience.now()
     listed = repository.referrers(subject)
     missing = _missing(listed, hanging)
     if not missing:
-        return False
+        return None
     if repository.has_referrers:
         _again(repository, subject, missing)
-        return True
-    data = _merged(listed, missing)
-    if len(data) > DOCUMENT_LIMIT:
-        msg = f"{repository}: so much hangs on {subject} that the list is too long for a tag"
-        raise RegistryError(msg, "use a registry with the referrers API")
-    repository.put_manifest(fallback_tag(subject), data, media.INDEX)
-    return True
+    else:
+        data = _merged(listed, missing)
+        if len(data) > DOCUMENT_LIMIT:
+            msg = f"{repository}: so much hangs on {subject} that the list is too long for a tag"
+            raise RegistryError(msg, "use a registry with the referrers API")
+        repository.put_manifest(fallback_tag(subject), data, media.INDEX)
+    return repository.patience.now() - began
 
 
 def _again(repository: Repository, subject: str, missing: Sequence[Part]) -> None:
