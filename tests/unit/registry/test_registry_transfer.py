@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -108,6 +110,27 @@ def test_somebody_else_overwrites_the_fallback_tag(tmp_path: Path) -> None:
         registries.push("demo:1", name_of(fake), store=world.store, access=access())
         listed = json.loads(fake.manifests[fake.tags[tag]][1])["manifests"]
     assert len(dropped) == 3
+    assert len(listed) == 2
+
+
+def test_somebody_as_slow_as_we_are_overwrites_the_fallback_tag(tmp_path: Path) -> None:
+    """They read it before we wrote, and write it when we may have looked again."""
+    world = make(tmp_path / "a")
+    tag = world.image.digest.replace(":", "-")
+    slow = 0.3
+    theirs: list[threading.Timer] = []
+
+    def delay(handler: Handler) -> bool:
+        if handler.command == "PUT" and handler.path.endswith(tag) and not theirs:
+            time.sleep(slow)
+            theirs.append(threading.Timer(slow, fake.tags.pop, (tag, None)))
+            theirs[0].start()
+        return False
+
+    with serving(Fake(api=False, before=delay)) as fake:
+        registries.push("demo:1", name_of(fake), store=world.store, access=access())
+        theirs[0].join()
+        listed = json.loads(fake.manifests[fake.tags[tag]][1])["manifests"]
     assert len(listed) == 2
 
 
