@@ -70,10 +70,11 @@ def gaps(
                 for gap in [_gap(kind, row, refused.get(row.id, ()))]
                 if not retired or gap.gap == "retired"
             ]
-            if kind in _ONCE and not retired:
-                rows = _differing(connection, kind, limit + 1)
-                more = more or len(rows) > limit
-                found += _differences(connection, kind, rows)
+        once = () if retired else tuple(kind for kind in kinds or NEEDED if kind in _ONCE)
+        for kind, artifacts in _several(connection, once).items():
+            rows = _differing(connection, kind, artifacts, limit + 1)
+            more = more or len(rows) > limit
+            found += _differences(connection, kind, rows)
     found.sort(key=lambda row: (row.name, row.version, row.role, row.variant, row.digest, row.gap))
     return Answer(rows=tuple(found[:limit]), more=more or len(found) > limit)
 
@@ -131,27 +132,38 @@ def _refused(connection: Connection, kind: str, artifacts: set[Number]) -> dict[
     return found
 
 
-def _differing(connection: Connection, kind: str, limit: int) -> list[Line]:
-    """Artifacts about which those who count say two things of a kind."""
-    said = (
+def _several(connection: Connection, kinds: Sequence[str]) -> dict[str, list[Number]]:
+    """By kind, artifacts about which those who count have signed more than one statement."""
+    if not kinds:
+        return {}
+    least, most = sql.func.min(ABOUT.c.statement), sql.func.max(ABOUT.c.statement)
+    query = (
+        sql.select(STATEMENT.c.kind, ABOUT.c.artifact)
+        .join(STATEMENT, STATEMENT.c.id == ABOUT.c.statement)
+        .where(STATEMENT.c.kind.in_(kinds), STATEMENT.c.reason == "")
+        .group_by(STATEMENT.c.kind, ABOUT.c.artifact)
+        .having(least < most)
+    )
+    found: dict[str, list[Number]] = {}
+    for kind, artifact in connection.execute(query).all():
+        found.setdefault(kind, []).append(artifact)
+    return found
+
+
+def _differing(
+    connection: Connection, kind: str, artifacts: Sequence[Number], limit: int
+) -> list[Line]:
+    """Those of `artifacts` about which two things of a kind are said."""
+    least, most = sql.func.min(STATEMENT.c.payload), sql.func.max(STATEMENT.c.payload)
+    query = (
         sql.select(ABOUT.c.artifact)
         .join(STATEMENT, STATEMENT.c.id == ABOUT.c.statement)
-        .where(STATEMENT.c.kind == kind)
+        .where(STATEMENT.c.kind == kind, find.counts(STATEMENT.c.reason))
         .group_by(ABOUT.c.artifact)
-    )
-    # Nearly all have one statement of a kind: that is seen without looking at what it says.
-    least, most = sql.func.min(ABOUT.c.statement), sql.func.max(ABOUT.c.statement)
-    several = said.where(STATEMENT.c.reason == "").having(least < most)
-    least, most = sql.func.min(STATEMENT.c.payload), sql.func.max(STATEMENT.c.payload)
-    twice = (
-        said.where(find.counts(STATEMENT.c.reason), ABOUT.c.artifact.in_(several))
         .having(least < most)
-        .order_by(ABOUT.c.artifact)
-        .limit(limit)
-        .subquery()
     )
-    query = sql.select(ARTIFACT).join(twice, twice.c.artifact == ARTIFACT.c.id)
-    return list(connection.execute(query).all())
+    found = [row.artifact for row in find.rows(connection, query, ABOUT.c.artifact, artifacts)]
+    return list(find.rows(connection, sql.select(ARTIFACT), ARTIFACT.c.id, sorted(found)[:limit]))
 
 
 def _differences(connection: Connection, kind: str, rows: Sequence[Line]) -> Iterator[Gap]:

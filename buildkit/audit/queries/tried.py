@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sql
 
 from buildkit.audit.queries import find
-from buildkit.audit.schema import JUDGED, RUN, SIGNER, STATEMENT, VERDICT, WEIGHED
+from buildkit.audit.schema import JUDGED, RUN, SIGNER, STATEMENT, VERDICT, WEIGHED, chunks
 from buildkit.audit.types import LIMIT, Answer, Passed, Seen
 from buildkit.audit.versions import checked
 
@@ -108,7 +108,9 @@ def _passed(connection: Connection, verdicts: Iterable[Line], target: str) -> It
     for verdict, name, count in find.rows(connection, query, JUDGED.c.verdict, bundles):
         judged.setdefault(verdict, {})[name] = count
     backed = {
-        (row.verdict, row.target): row for row in find.rows(connection, _BACKED, _OF, bundles)
+        (row.verdict, row.target): row
+        for some in chunks(bundles)
+        for row in connection.execute(_backed(some)).all()
     }
     query = sql.select(WEIGHED.c.verdict, sql.func.count()).group_by(WEIGHED.c.verdict)
     runs = dict(tuple(row) for row in find.rows(connection, query, WEIGHED.c.verdict, bundles))
@@ -171,41 +173,58 @@ _AS_THEY_ARE = (
 )
 
 
-# What stands behind a verdict: test results that it names, about the same image and model, of
-# devices that it names. Whoever failed, did not pass.
-_OF = WEIGHED.c.verdict
-_PASSED = sql.case((sql.and_(RUN.c.mark == "", RUN.c.result != "FAILED"), RUN.c.device))
-_BACKED: Select[Any] = (
-    sql.select(
-        WEIGHED.c.verdict,
-        RUN.c.target,
-        sql.func.count(_PASSED.distinct()).label("devices"),
-        sql.func.max(sql.case((RUN.c.mark == "local", 1), else_=0)).label("local"),
-        sql.func.max(sql.case((RUN.c.mark == "stand-in", 1), else_=0)).label("standin"),
+def _backed(verdicts: Sequence[Number]) -> Select[Any]:
+    """What stands behind each verdict, by target.
+
+    Test results that it names, about the same image and model, of devices that it names. Whoever
+    failed, did not pass.
+    """
+    ran = (
+        sql.select(
+            WEIGHED.c.verdict,
+            *(RUN.c[name] for name in _TESTED),
+            sql.func.coalesce(SIGNER.c.subject, "").label("key"),
+        )
+        .select_from(WEIGHED)
+        .join(STATEMENT, STATEMENT.c.payload == WEIGHED.c.payload)
+        .join(RUN, RUN.c.statement == STATEMENT.c.id)
+        .outerjoin(SIGNER, SIGNER.c.id == RUN.c.device)
+        .where(WEIGHED.c.verdict.in_(verdicts))
+        .cte("ran")
+        # Else PostgreSQL begins with all that ever ran.
+        .prefix_with("MATERIALIZED", dialect="postgresql")
     )
-    .select_from(WEIGHED)
-    .join(STATEMENT, STATEMENT.c.payload == WEIGHED.c.payload)
-    .join(RUN, RUN.c.statement == STATEMENT.c.id)
-    .join(
-        VERDICT,
-        sql.and_(
-            VERDICT.c.statement == WEIGHED.c.verdict,
-            # With something done to them, no index leads from here to all that ever ran.
-            VERDICT.c.image == RUN.c.image + 0,
-            VERDICT.c.model == RUN.c.model + 0,
-        ),
+    passed = sql.and_(ran.c.mark == "", ran.c.result != "FAILED")
+    return (
+        sql.select(
+            ran.c.verdict,
+            ran.c.target,
+            sql.func.count(sql.case((passed, ran.c.device)).distinct()).label("devices"),
+            sql.func.max(sql.case((ran.c.mark == "local", 1), else_=0)).label("local"),
+            sql.func.max(sql.case((ran.c.mark == "stand-in", 1), else_=0)).label("standin"),
+        )
+        .join(
+            VERDICT,
+            sql.and_(
+                VERDICT.c.statement == ran.c.verdict,
+                # With something done to them, no index leads from here to all that ever ran.
+                VERDICT.c.image == ran.c.image + 0,
+                VERDICT.c.model == ran.c.model + 0,
+            ),
+        )
+        .join(
+            JUDGED,
+            sql.and_(
+                JUDGED.c.verdict == ran.c.verdict,
+                JUDGED.c.target == ran.c.target,
+                JUDGED.c.key == ran.c.key,
+            ),
+        )
+        .group_by(ran.c.verdict, ran.c.target)
     )
-    .outerjoin(SIGNER, SIGNER.c.id == RUN.c.device)
-    .join(
-        JUDGED,
-        sql.and_(
-            JUDGED.c.verdict == WEIGHED.c.verdict,
-            JUDGED.c.target == RUN.c.target,
-            JUDGED.c.key == sql.func.coalesce(SIGNER.c.subject, ""),
-        ),
-    )
-    .group_by(WEIGHED.c.verdict, RUN.c.target)
-)
+
+
+_TESTED = ("image", "model", "target", "device", "mark", "result")
 
 
 def _marks(behind: Line | None) -> str:
