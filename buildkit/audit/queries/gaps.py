@@ -72,9 +72,7 @@ def gaps(
             ]
         once = () if retired else tuple(kind for kind in kinds or NEEDED if kind in _ONCE)
         for kind, artifacts in _several(connection, once).items():
-            rows = _differing(connection, kind, artifacts, limit + 1)
-            more = more or len(rows) > limit
-            found += _differences(connection, kind, rows)
+            found += _differing(connection, kind, artifacts, limit + 1)
     found.sort(key=lambda row: (row.name, row.version, row.role, row.variant, row.digest, row.gap))
     return Answer(rows=tuple(found[:limit]), more=more or len(found) > limit)
 
@@ -152,34 +150,19 @@ def _several(connection: Connection, kinds: Sequence[str]) -> dict[str, list[Num
 
 def _differing(
     connection: Connection, kind: str, artifacts: Sequence[Number], limit: int
-) -> list[Line]:
+) -> Iterator[Gap]:
     """Those of `artifacts` about which two things of a kind are said."""
-    least, most = sql.func.min(STATEMENT.c.payload), sql.func.max(STATEMENT.c.payload)
+    said: dict[Number, dict[str, str]] = {}
     query = (
-        sql.select(ABOUT.c.artifact)
-        .join(STATEMENT, STATEMENT.c.id == ABOUT.c.statement)
-        .where(STATEMENT.c.kind == kind, find.counts(STATEMENT.c.reason))
-        .group_by(ABOUT.c.artifact)
-        .having(least < most)
-    )
-    found = [row.artifact for row in find.rows(connection, query, ABOUT.c.artifact, artifacts)]
-    return list(find.rows(connection, sql.select(ARTIFACT), ARTIFACT.c.id, sorted(found)[:limit]))
-
-
-def _differences(connection: Connection, kind: str, rows: Sequence[Line]) -> Iterator[Gap]:
-    bundles: dict[Number, set[str]] = {}
-    query = (
-        sql.select(ABOUT.c.artifact, STATEMENT.c.bundle)
+        sql.select(ABOUT.c.artifact, STATEMENT.c.bundle, STATEMENT.c.payload)
         .select_from(ABOUT)
         .join(STATEMENT, STATEMENT.c.id == ABOUT.c.statement)
         .where(STATEMENT.c.kind == kind, find.counts(STATEMENT.c.reason))
     )
-    for artifact, bundle in find.rows(
-        connection, query, ABOUT.c.artifact, (row.id for row in rows)
-    ):
-        bundles.setdefault(artifact, set()).add(bundle)
-    for row in rows:
-        found = tuple(sorted(bundles[row.id]))
+    for artifact, bundle, payload in find.rows(connection, query, ABOUT.c.artifact, artifacts):
+        said.setdefault(artifact, {})[bundle] = payload
+    unlike = sorted(artifact for artifact, of in said.items() if len(set(of.values())) > 1)
+    for row in find.rows(connection, sql.select(ARTIFACT), ARTIFACT.c.id, unlike[:limit]):
         yield Gap(
             gap="differ",
             role=row.role,
@@ -188,7 +171,7 @@ def _differences(connection: Connection, kind: str, rows: Sequence[Line]) -> Ite
             variant=row.variant,
             digest=row.digest,
             detail=f"those who count have signed {kind} statements that differ",
-            evidence=found,
+            evidence=tuple(sorted(said[row.id])),
         )
 
 
