@@ -38,16 +38,6 @@ if TYPE_CHECKING:
     from buildkit.records import Descriptor
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return worlds.history(tmp_path_factory.mktemp("across") / "world")
-
-
-@pytest.fixture
-def world(built: World, tmp_path: Path) -> World:
-    return built.copied(tmp_path / "world")
-
-
 def reasons(index: Index, kind: str) -> set[str]:
     """Why statements of a kind by somebody who counts are refused."""
     query = "SELECT DISTINCT kind, reason FROM statement WHERE signer IS NOT NULL AND reason <> ''"
