@@ -28,6 +28,8 @@ MODEL_CONFIG = "application/vnd.cncf.model.config.v1+json"
 WEIGHT = "application/vnd.cncf.model.weight.v1.raw"
 CARD = "application/vnd.cncf.model.weight.config.v1.raw"
 CARD_SCHEMA = "buildkit/model/v1"
+# Names of a model end so, in a store before the colon, in a registry after it.
+MODEL_SUFFIX = "-model"
 
 LOCK_DIGEST = "io.edge-buildkit.lock.digest"
 MODEL_DIGEST = "io.edge-buildkit.model.digest"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-MODEL = "-model"
+from buildkit import media
 
 
 def misleads(ref: str, *, title: str, version: str, is_model: bool) -> str:
@@ -22,7 +22,10 @@ def misleads(ref: str, *, title: str, version: str, is_model: bool) -> str:
     looks_ours = tag[:1].isdigit() and tag.count(".") >= 2
     right = [(title, version)]
     if is_model:
-        right = [(f"{title}{MODEL}", version), (title, f"{version}{MODEL}")]
+        right = [
+            (f"{title}{media.MODEL_SUFFIX}", version),
+            (title, f"{version}{media.MODEL_SUFFIX}"),
+        ]
     if not colon or not looks_ours or (name.rpartition("/")[2], tag) in right:
         return ""
     return ":".join(right[0])

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from buildkit import canonical
+from buildkit import canonical, media
 from buildkit.errors import EvidenceError, InputError
 from buildkit.evidence import shapes
 from buildkit.evidence.reasons import Reason
@@ -95,7 +95,7 @@ def channel_name(text: str) -> str:
     Raises:
         InputError: it cannot.
     """
-    if _CHANNEL.fullmatch(text) is None or text.endswith("-model"):
+    if _CHANNEL.fullmatch(text) is None or text.endswith(media.MODEL_SUFFIX):
         msg = f"{text!r} cannot name a channel"
         raise InputError(
             msg, "use lower-case letters, digits and `-`, a letter first; not `…-model`"

@@ -202,7 +202,7 @@ class InRegistry:
         # An untagged manifest is what a registry's clean-up removes, and a roll-back may want it.
         kept = f"{_KEPT}{digests.hex_of(digest)[:16]}"
         data = self._store.read(digest)
-        for tag, each in ((f"{kept}{registries.MODEL}", models), (kept, data)):
+        for tag, each in ((f"{kept}{media.MODEL_SUFFIX}", models), (kept, data)):
             if self._repository.points_to(tag) != digests.of_bytes(each):
                 self._repository.put_manifest(tag, each, media.INDEX)
 
@@ -275,7 +275,7 @@ class InRegistry:
             # Ended in between, none of it lies.
             written = [
                 (f"{channel}{SUFFIX}", coming.dump(), media.MANIFEST),
-                (f"{channel}{registries.MODEL}", *self._models(image)),
+                (f"{channel}{media.MODEL_SUFFIX}", *self._models(image)),
                 (channel, self._store.read(image.digest), image.media_type),
                 (f"{channel}{SUFFIX}", settled, media.MANIFEST),
             ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from buildkit import digests
+from buildkit import digests, media
 from buildkit.errors import DigestError, StoreError
 from buildkit.store import REF_NAME, Store
 
@@ -49,7 +49,7 @@ def find(home: Path, recipe: Recipe, key: str, signer: str) -> dict[str, Any] | 
 
 def names(recipe: Recipe) -> tuple[str, str]:
     """The names that a recipe's image and models have in the store."""
-    return f"{recipe.name}:{recipe.version}", f"{recipe.name}-model:{recipe.version}"
+    return f"{recipe.name}:{recipe.version}", f"{recipe.name}{media.MODEL_SUFFIX}:{recipe.version}"
 
 
 def _whole(store: Store, digest: str, since: int) -> bool:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from buildkit.records import Descriptor
     from buildkit.registry import Access, Counted, Event, Plan, Reference, Repository, Source
 
-MODEL = "-model"
 CLAIM = ".claim"
 # That of `evidence.journal`, which takes long to load.
 JOURNAL = ".channel"
@@ -216,7 +215,7 @@ def _into(
     if tag:
         models = list(dict.fromkeys(each.digest for each in made.models))
         # An untagged manifest is what a registry's clean-up removes.
-        tags += [(f"{tag}{MODEL}", digest) for digest in models[-1:]]
+        tags += [(f"{tag}{media.MODEL_SUFFIX}", digest) for digest in models[-1:]]
         tags.append((tag, top.digest))
     counted = into_repository(made, source, repository, tags, mount=mount, watch=watch)
     return Transferred(
@@ -232,7 +231,7 @@ def _into(
 
 
 def _refuse_channel(repository: Repository, tag: str) -> None:
-    channel = tag.removesuffix(MODEL)
+    channel = tag.removesuffix(media.MODEL_SUFFIX)
     for suffix in (JOURNAL, CLAIM):
         channel = channel.removesuffix(suffix)
     if repository.points_to(f"{channel}{JOURNAL}"):
@@ -277,7 +276,8 @@ def _model_names(made: Plan, chosen: str) -> list[tuple[str, str | None]]:
     """The newest index of models gets the name; others are entries without one."""
     models = list(dict.fromkeys(each.digest for each in made.models))
     name, colon, tag = chosen.rpartition(":")
-    named = f"{name}{MODEL}:{tag}" if colon else f"{chosen}{MODEL}" if chosen else None
+    end = media.MODEL_SUFFIX
+    named = f"{name}{end}:{tag}" if colon else f"{chosen}{end}" if chosen else None
     return [(each, named if each == models[-1] else None) for each in models]
 
 
