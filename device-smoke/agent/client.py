@@ -108,10 +108,14 @@ class Client:
         else:
             connection = http.client.HTTPConnection(origin.host, origin.port, timeout=TIMEOUT_S)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        # The answer keeps the socket; so the connection may go.
         whole = {**headers, "Connection": "close", "User-Agent": "edge-smoke-agent"}
-        connection.request("GET", path, headers=whole)
-        return connection.getresponse()
+        try:
+            connection.request("GET", path, headers=whole)
+            return connection.getresponse()
+        finally:
+            # An answer reads on: its socket ends with whoever of the two closes last.
+            if connection.sock is not None:
+                connection.sock.close()
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:

@@ -55,6 +55,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.reply(401, b"", {"WWW-Authenticate": server.challenge})
         elif answer == "whole":
             self.whole()
+        elif answer == "no http":
+            self.wfile.write(b"nonsense\r\n")
         elif answer == "cut":
             self.send_response(200)
             self.send_header("Content-Length", str(len(DATA)))
@@ -163,7 +165,7 @@ def test_a_cut_answer_is_gone_on_with(server: Server, store: Blobs) -> None:
     assert store.there(LAYER)
 
 
-@pytest.mark.parametrize("answers", [[500, 429], ["cut", 503]])
+@pytest.mark.parametrize("answers", [[500, 429], ["cut", 503], ["no http", "no http"]])
 def test_what_passes_is_tried_again(server: Server, store: Blobs, answers: list[str | int]) -> None:
     server.answers = answers
     pull(ask(server), store)
@@ -193,7 +195,7 @@ def test_wrong_answers_are_the_networks_fault(
 
 def test_nobody_there(server: Server, store: Blobs) -> None:
     found = ask(server)
-    server.server_close()
+    server.stop()
     with pytest.raises(AgentError, match=r"network: .*refused"):
         pull(found, store)
 
