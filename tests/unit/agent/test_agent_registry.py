@@ -33,6 +33,7 @@ DATA = bytes(range(256)) * 10_000
 DIGEST = "sha256:" + hashlib.sha256(DATA).hexdigest()
 LAYER = Blob(DIGEST, len(DATA), 0, "application/vnd.oci.image.layer.v1.tar+gzip")
 MANIFEST = Blob(DIGEST, len(DATA), 0, "application/vnd.oci.image.manifest.v1+json")
+BODIES = {"no ranges": DATA, "wrong bytes": DATA[:-1] + b"?", "too long": DATA + b"?"}
 USER = {"user": "pi", "password": "secret"}
 BASIC = "Basic " + base64.b64encode(b"pi:secret").decode()
 
@@ -62,14 +63,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(DATA)))
             self.end_headers()
             self.wfile.write(DATA[:100_000])
-        elif answer == "no ranges":
-            self.reply(200, DATA)
+        elif answer in BODIES:
+            self.reply(200, BODIES[answer])
         elif answer == "wrong range":
             self.reply(206, DATA, {"Content-Range": f"bytes 0-{len(DATA) - 1}/{len(DATA)}"})
-        elif answer == "wrong bytes":
-            self.reply(200, DATA[:-1] + b"?")
-        elif answer == "too long":
-            self.reply(200, DATA + b"?")
         elif isinstance(answer, int):
             self.reply(answer, b"")
         else:
