@@ -6,6 +6,7 @@ what it names itself, as far as the source has it.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from buildkit import media
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from buildkit.lock.types import Lock
     from buildkit.records import Descriptor
 
+# What was sought, and whether it was there; see `Parts`.
+Sought = dict[tuple[str, str], bool]
+
 # One build's lock is asked for by all that hangs on its parts, one after the other.
 _REMEMBERED = 16
 
@@ -41,22 +45,30 @@ class Parts:
     Args:
         documents: of the source.
         known: digest → descriptor, of the manifests and indexes that are there.
+
+    Attributes:
+        sought: (digest, ``manifest`` or ``blob``) → whether it was there; of all that was asked for
+            since it was emptied.
     """
 
     def __init__(self, documents: Reader, known: Mapping[str, Descriptor]) -> None:
         self._documents = documents
         self._known = known
         self._locks: dict[str, Lock | EvidenceError | None] = {}
-        self._golden: dict[str, str] = {}
-        self._said: dict[tuple[str, str], str] = {}
+        self._golden: dict[str, tuple[str, Sought]] = {}
+        self._said: dict[tuple[str, str], tuple[str, Sought]] = {}
+        self.sought: Sought = {}
 
     def document(self, digest: str) -> Document | None:
         """A manifest or an index; nothing when it is not here, or cannot be read."""
-        found = self._known.get(digest)
-        try:
-            return None if found is None else self._documents.document(found)
-        except EvidenceError:
-            return None
+        known = self._known.get(digest)
+        found = None
+        if known is not None:
+            with suppress(EvidenceError):
+                found = self._documents.document(known)
+        if digest:
+            self.sought[digest, read.MANIFEST] = found is not None
+        return found
 
     def lock(self, digest: str) -> Lock | None:
         """A lock; nothing when it is not here.
@@ -72,6 +84,8 @@ class Parts:
             except EvidenceError as error:
                 self._locks[digest] = error
         found = self._locks[digest]
+        if digest:
+            self.sought[digest, read.BLOB] = found is not None
         if isinstance(found, EvidenceError):
             raise found
         return found
@@ -85,15 +99,23 @@ class Parts:
         if model.digest not in self._golden:
             _make_room(self._golden)
             self._golden[model.digest] = _golden(self._documents.source, model)
-        return self._golden[model.digest]
+        golden, sought = self._golden[model.digest]
+        self.sought |= sought
+        return golden
 
     def once(self, bundle: str, of: str, why: Callable[[], str]) -> str:
         """The answer of `why`, which is the same wherever a bundle hangs."""
         key = (bundle, of)
         if key not in self._said:
             _make_room(self._said)
-            self._said[key] = why()
-        return self._said[key]
+            before, self.sought = self.sought, {}
+            try:
+                self._said[key] = why(), self.sought
+            finally:
+                self.sought = before
+        answer, sought = self._said[key]
+        self.sought |= sought
+        return answer
 
 
 def refuses(opened: Opened, subject: Document, parts: Parts) -> EvidenceError | None:
@@ -311,15 +333,16 @@ def _lock(source: Source, digest: str) -> Lock | None:
         raise EvidenceError(Reason.MATERIAL, error.message) from error
 
 
-def _golden(source: Source, model: Document) -> str:
+def _golden(source: Source, model: Document) -> tuple[str, Sought]:
     card = model.manifest.layers()[1]
+    key = (card.digest, read.BLOB)
     try:
         golden = read.json_blob(source, card, f"card {card.digest}").get("golden")
-    except EvidenceError:
+    except EvidenceError as error:
         # Whatever is wrong with the card, this is no word about it.
-        return ""
+        return "", {key: error.reason not in (Reason.BLOB_MISSING, Reason.BLOB_DIGEST)}
     digest = golden.get("digest") if isinstance(golden, dict) else None
-    return digest if isinstance(digest, str) else ""
+    return digest if isinstance(digest, str) else "", {key: True}
 
 
 def _make_room(kept: dict[Any, Any]) -> None:

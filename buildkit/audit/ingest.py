@@ -58,6 +58,13 @@ class Writer(OfSource):
                 for statement, manifest, subject in batch.carried
             ],
         )
+        self._rows.edges(
+            schema.SOUGHT,
+            [
+                {**here, "manifest": manifest, "digest": digest, "kind": kind, "found": int(found)}
+                for manifest, digest, kind, found in batch.sought
+            ],
+        )
         pairs = {(statement, subject) for statement, _, subject in batch.carried if subject}
         pairs |= {
             (statement, row[key])

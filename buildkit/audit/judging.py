@@ -97,6 +97,8 @@ class Judging:
     def _referrer(self, descriptor: Descriptor, there: Listing, made: Batch) -> None:
         """One manifest that carries a bundle, judged."""
         opened: Opened | None = None
+        beside = self._beside(there)
+        beside.sought = {}
         bundle = ""
         subject = ""
         try:
@@ -112,21 +114,22 @@ class Judging:
             error = opened.error
             name = bundle
             if error is None:
-                error = self._refuses(opened, carrier, self._subject(there, subject), there)
+                on = self._subject(there, subject)
+                error = judge.refuses(opened, carrier, on) or across.refuses(opened, on, beside)
                 name = bundle if error is None else judge.refused_name(bundle, descriptor.digest)
         except EvidenceError as caught:
             error, name = caught, judge.refused_name(bundle, descriptor.digest)
         row = judge.statement_row(name, opened, error)
         signer = opened.signer if opened is not None else None
         number = made.state(row, signer, opened.facts if opened and error is None else None)
-        on = made.name(subject or descriptor.digest)
-        made.carried.add((number, descriptor.digest, on))
-
-    def _refuses(
-        self, opened: Opened, carrier: Document, subject: Document, there: Listing
-    ) -> EvidenceError | None:
-        error = judge.refuses(opened, carrier, subject)
-        return error or across.refuses(opened, subject, self._beside(there))
+        where = made.name(subject or descriptor.digest)
+        made.carried.add((number, descriptor.digest, where))
+        # What a true statement agrees with may go: it stays true.
+        made.sought |= {
+            (descriptor.digest, digest, kind, found)
+            for (digest, kind), found in beside.sought.items()
+            if error is not None or not found
+        }
 
     def _beside(self, there: Listing) -> across.Parts:
         """What else is there, and was read of it."""

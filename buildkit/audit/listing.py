@@ -41,11 +41,13 @@ class Known:
         presence: (artifact, name).
         carried: manifest → (statement, subject).
         faulty: manifests that could not be read, or whose bundle could not.
+        sought: manifest → (digest, kind, found), what its bundle was held against.
     """
 
     presence: set[tuple[int, str]] = field(default_factory=set)
     carried: dict[str, list[tuple[int, int | None]]] = field(default_factory=dict)
     faulty: set[str] = field(default_factory=set)
+    sought: dict[str, list[tuple[str, str, bool]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +75,8 @@ class Listing:
         digests: all manifests and indexes that are reached, with a descriptor of each.
         artifacts: those of ours that the index does not know yet.
         presence: (artifact, name) of all.
-        referrers: manifests of bundles that the index does not know yet, or could not read.
+        referrers: manifests of bundles that the index does not know yet, could not read, or held
+            against other things than are there now.
         known: manifests of bundles that it knows, and that are as they were.
         channels: journals.
         broken: what cannot be read or does not hold together, and why.
@@ -138,6 +141,11 @@ def known(connection: Connection, source: int) -> Known:
     ):
         found.carried.setdefault(manifest, []).append((statement, subject))
     found.faulty = {manifest for (manifest,) in connection.execute(faults(source))}
+    at = schema.SOUGHT.c
+    for manifest, digest, kind, was_there in connection.execute(
+        sql.select(at.manifest, at.digest, at.kind, at.found).where(at.source == source)
+    ):
+        found.sought.setdefault(manifest, []).append((digest, kind, bool(was_there)))
     return found
 
 
@@ -168,6 +176,7 @@ class _Walk:
         self._ours: set[str] = set()
         self._found = Listing()
         self._referrers: dict[str, Descriptor] = {}
+        self._blobs: dict[str, bool] = {}
 
     def run(self) -> Listing:
         entries = self._reader.source.entries()
@@ -248,10 +257,29 @@ class _Walk:
         for digest, each in self._referrers.items():
             rows = known.carried.get(digest, ())
             is_here = any(subject in here for _, subject in rows)
-            if is_here and digest not in known.faulty:
+            if is_here and digest not in known.faulty and self._is_settled(digest):
                 found.known.add(digest)
             else:
                 found.referrers.append(each)
+
+    def _is_settled(self, manifest: str) -> bool:
+        """Whether what a bundle was held against is there, or is not, as it was."""
+        return all(
+            self._is_there(digest, kind) == found
+            for digest, kind, found in self._known.sought.get(manifest, ())
+        )
+
+    def _is_there(self, digest: str, kind: str) -> bool:
+        if kind == read.MANIFEST:
+            return digest in self._found.digests
+        found = self._blobs.get(digest)
+        if found is None:
+            try:
+                found = sources.short(self._reader.source, digest) is not None
+            except EvidenceError:
+                found = False
+            self._blobs[digest] = found
+        return found
 
     def _broken(self, each: Descriptor) -> None:
         msg = f"manifest {each.digest}: media type {each.media_type!r}"

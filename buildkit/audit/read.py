@@ -24,6 +24,9 @@ What = Literal["image", "platform", "models", "model", "bundle", "journal", "oth
 ROLES = ("image", "platform", "models", "model")
 # What other commands keep; nobody verifies it, and so nobody asks for it here.
 PASSED_OVER = frozenset({media.BUILD, media.RUN, media.REBUILD, media.CLAIM, media.GOLDEN})
+# What a statement is held against; see `schema.SOUGHT`.
+MANIFEST = "manifest"
+BLOB = "blob"
 OURS = (media.INDEX, media.MANIFEST)
 
 # One layer, as the canonical bytes of a referrer have it.

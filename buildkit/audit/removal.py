@@ -65,6 +65,7 @@ class Remover(OfSource):
                 ),
                 [{"one": one, "other": other} for one, other in chunk],
             )
+        self._settle(gone.sought)
         left = self._rows.column(schema.CARRIED.c.statement, schema.CARRIED.c.statement, statements)
         touched = {number for number, _ in gone.presence} | subjects
         touched |= self._forget(statements - left)
@@ -73,6 +74,20 @@ class Remover(OfSource):
         again = self._hear(boms.silent(self._rows, touched))
         self._sweep(touched)
         return len(statements - left), again
+
+    def _settle(self, sought: set[tuple[str, str, str, bool]]) -> None:
+        """What bundles are no longer held against."""
+        table = schema.SOUGHT
+        keys = ("manifest", "digest", "kind", "found")
+        query = sql.delete(table).where(
+            table.c.source == self._source,
+            *(table.c[key] == sql.bindparam(f"its_{key}") for key in keys),
+        )
+        for chunk in chunks(sought):
+            self._rows.connection.execute(
+                query,
+                [dict(zip((f"its_{key}" for key in keys), row, strict=True)) for row in chunk],
+            )
 
     def _hear(self, silent: set[int]) -> bool:
         """Forget statements so that they are read again; whether there are any."""

@@ -39,6 +39,7 @@ class Batch:
         statements: by number; `said` has the facts of those that are true.
         said: by number of the statement.
         carried: (statement, manifest, subject).
+        sought: (manifest, digest, kind, found); see `schema.SOUGHT`.
     """
 
     artifacts: dict[int, Row] = field(default_factory=dict)
@@ -49,6 +50,7 @@ class Batch:
     statements: dict[int, Row] = field(default_factory=dict)
     said: dict[int, Facts] = field(default_factory=dict)
     carried: set[tuple[int, str, int | None]] = field(default_factory=set)
+    sought: set[tuple[str, str, str, bool]] = field(default_factory=set)
 
     def name(self, digest: str) -> int:
         """The number of an artifact that something names."""
@@ -88,6 +90,7 @@ class Batch:
         self.presence |= other.presence
         self.said |= other.said
         self.carried |= other.carried
+        self.sought |= other.sought
 
 
 @dataclass(kw_only=True, slots=True)
@@ -97,10 +100,12 @@ class Gone:
     Attributes:
         presence: (artifact, name).
         carried: (statement, manifest).
+        sought: (manifest, digest, kind, found).
     """
 
     presence: set[tuple[int, str]] = field(default_factory=set)
     carried: set[tuple[int, str]] = field(default_factory=set)
+    sought: set[tuple[str, str, str, bool]] = field(default_factory=set)
 
 
 def put(rows: dict[int, Any], number: int, row: Any) -> None:

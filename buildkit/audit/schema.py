@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value", bound=Any)
 
-VERSION = 2
+VERSION = 3
 
 # SQLite takes 32,766 values in one statement.
 _AT_ONCE = 10_000
@@ -195,6 +195,20 @@ CARRIED = Table(
     PrimaryKeyConstraint("source", "statement", "manifest"),
     Index("carried_statement", "statement"),
     Index("carried_subject", "subject"),
+    sqlite_with_rowid=False,
+)
+
+# What a bundle was held against, so that it is judged again when that comes or goes: of a statement
+# that is true what was looked for in vain, of one that is refused all. `kind` is manifest or blob.
+SOUGHT = Table(
+    "sought",
+    METADATA,
+    _to("source", "source"),
+    _text("manifest"),
+    _text("digest"),
+    _text("kind"),
+    Column("found", Integer, nullable=False),
+    PrimaryKeyConstraint("source", "manifest", "digest", "kind", "found"),
     sqlite_with_rowid=False,
 )
 

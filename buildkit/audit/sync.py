@@ -118,6 +118,7 @@ def forget(index: Index, name: str) -> Synced:
         gone = Gone(
             presence=set(known.presence),
             carried={(one, each) for each, rows in known.carried.items() for one, _ in rows},
+            sought={(each, *row) for each, rows in known.sought.items() for row in rows},
         )
         removed, _ = Remover(connection, number).remove(gone)
         connection.execute(sql.delete(schema.SOURCE).where(schema.SOURCE.c.id == number))
@@ -245,12 +246,13 @@ class _Sync:
             return len({number for number, _ in known.presence})
         there = listing.of(self._judging.documents, known)
         first = self._judging.first(there)
-        wanted = _carried(first)
+        wanted = Gone(carried=_carried(first))
         if _differs(first, known):
             self._write(first)
         with closing(self._judging.statements(there, self.batch)) as judged:
             for made in judged:
-                wanted |= _carried(made)
+                wanted.carried |= _carried(made)
+                wanted.sought |= made.sought
                 self._write(made)
         again = self._remove(there, known, wanted)
         if again:
@@ -269,7 +271,7 @@ class _Sync:
         self.total.added += added
         self.total.refused += refused
 
-    def _remove(self, there: Listing, known: Known, wanted: set[tuple[int, str]]) -> bool:
+    def _remove(self, there: Listing, known: Known, wanted: Gone) -> bool:
         """Take out what is gone, in batches; whether all must be looked at again."""
         old = {
             (number, manifest)
@@ -277,13 +279,19 @@ class _Sync:
             if manifest not in there.known
             for number, _ in rows
         }
-        carried = sorted(old - wanted)
+        carried = sorted(old - wanted.carried)
         presence = known.presence - there.presence
+        sought = {
+            (manifest, *row)
+            for manifest, rows in known.sought.items()
+            if manifest not in there.known
+            for row in rows
+        } - wanted.sought
         again = False
-        for start in range(0, max(len(carried), bool(presence)), self.batch):
+        for start in range(0, max(len(carried), bool(presence or sought)), self.batch):
             gone = Gone(carried=set(carried[start : start + self.batch]))
             if start == 0:
-                gone.presence = presence
+                gone.presence, gone.sought = presence, sought
             with self._writing() as connection:
                 removed, more = Remover(connection, self._number).remove(gone)
             self.total.removed += removed

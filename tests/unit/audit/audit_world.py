@@ -318,8 +318,12 @@ def history(root: Path) -> World:
     return world
 
 
-def dump(index: Index, *, but: Sequence[str] = ("meta",)) -> Rows:
-    """All rows of an index, sorted, by table; every number and every text."""
+def dump(index: Index, *, but: Sequence[str] = ("meta", "sought")) -> Rows:
+    """All rows of an index, sorted, by table; every number and every text.
+
+    Of `sought` no two need be alike: what was there when a statement was judged may have gone
+    since, and that makes nothing of what it says untrue.
+    """
     with index.connect() as connection:
         return {
             table.name: sorted(

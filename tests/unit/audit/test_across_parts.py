@@ -158,7 +158,7 @@ def test_a_tag_that_was_moved_without_a_record_is_marked(world: World) -> None:
         # Led back, it is as it was.
         world.store.tag(world.store.resolve(one.image), "tiny:canary")
         world.sync(index)
-        assert worlds.dump(index, but=("meta", "source")) == {
+        assert worlds.dump(index, but=("meta", "sought", "source")) == {
             table: rows for table, rows in before.items() if table != "source"
         }
 
@@ -276,6 +276,61 @@ def test_a_test_result_as_part_of_another_image_index(world: World) -> None:
         world.sync(index)
         assert count(index, "run") == before
         assert reasons(index, "test-result") == {"subject"}
+
+
+# What comes later -------------------------------------------------------------------------------
+
+
+def test_an_index_that_comes_later_is_held_against_what_was_there(world: World) -> None:
+    """Which models an image has, says their index; while that is away, nobody can object."""
+    made, model = world.made["tiny:1.1.0"], "sha256:" + "5" * 64
+    said = ran(
+        made, change=in_run("model", "manifest", model), subjects=(made.platforms[ARM], model)
+    )
+    away: list[Any] = []
+
+    def remove(rows: list[Any]) -> list[Any]:
+        away.extend(row for row in rows if row["digest"] == made.models)
+        return [row for row in rows if row not in away]
+
+    with world.indexed() as index:
+        world.entries(remove)
+        world.sync(index)
+        before = count(index, "run")
+        alone = dataclasses.replace(made, variants={}, models="")
+        signed_world.attach(world.store, alone, said, signed(said.payload(), "board"))
+        for _ in range(2):
+            world.sync(index)
+            assert count(index, "run") == before + 1
+            world.entries(lambda rows: [*rows, *away])
+            world.sync(index)
+            assert count(index, "run") == before
+            assert "subject" in reasons(index, "test-result")
+            away.clear()
+            world.entries(remove)
+
+
+def test_a_lock_that_comes_later_is_held_against_what_was_there(world: World) -> None:
+    """With the entry that leads to it, as a pull brings it."""
+    made = world.made["tiny:1.0.0"]
+    forged = dataclasses.replace(made.lock.model, quantized_sha256="0" * 64)
+    lock = dataclasses.replace(made.lock, model=forged)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signed_world, "make_lock", lambda *_: lock)
+        false = world.build("tiny", "1.0.0")
+    path = world.store.path(false.lock_digest)
+    data = path.read_bytes()
+    path.unlink()
+    with world.indexed() as index:
+        assert reasons(index, "provenance") == set()
+        path.write_bytes(data)
+        world.store.tag(world.store.resolve(false.image), "again:1")
+        world.sync(index)
+        assert reasons(index, "provenance") == {"model"}
+        path.unlink()
+        world.store.tag(world.store.resolve(false.image), "again:2")
+        world.sync(index)
+        assert reasons(index, "provenance") == set()
 
 
 # Verdicts ---------------------------------------------------------------------------------------

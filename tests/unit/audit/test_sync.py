@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import audit_world as worlds
 import pytest
+import signed_world
 from audit_world import BOARDS, World, dump, opened
+from signed_world import signed
+from smoke_world import ARM, ran
 
 from buildkit.audit import sync
 from buildkit.audit.sources import OfStore
@@ -86,6 +90,7 @@ class Life:
     dice: random.Random
     payloads: dict[str, list[bytes]] = field(default_factory=dict)
     versions: int = 0
+    lost: list[tuple[Descriptor, Any]] = field(default_factory=list)
 
     def step(self) -> None:
         deeds: Sequence[tuple[int, Callable[[], Any]]] = (
@@ -96,7 +101,9 @@ class Life:
             (2, self.rebuild),
             (2, self.untag),
             (2, self.collect),
-            (2, self.lose),
+            (3, self.lose),
+            (3, self.bring),
+            (2, self.contradict),
             (1, self.damage),
         )
         deed = self.dice.choices([one for _, one in deeds], [often for often, _ in deeds])[0]
@@ -145,13 +152,52 @@ class Life:
     def lose(self) -> None:
         """Somebody takes some entries out of the store's index."""
         gone = self.dice.sample(range(40), 3)
-        self.world.entries(lambda rows: [row for at, row in enumerate(rows) if at not in gone])
+
+        known = {each.digest: each for each in self.world.store.entries()}
+
+        def change(rows: list[Any]) -> list[Any]:
+            self.lost += [(known[row["digest"]], row) for at, row in enumerate(rows) if at in gone]
+            return [row for at, row in enumerate(rows) if at not in gone]
+
+        self.world.entries(change)
         # What has no name of its own any more cannot be promoted or tested.
         names = {each.annotations.get(REF_NAME) for each in self.world.store.entries()}
         for ref in list(self.world.made):
             name, _, version = ref.rpartition(":")
             if not {ref, f"{name}-model:{version}"} <= names:
                 del self.world.made[ref]
+
+    def bring(self) -> None:
+        """Entries come back, in any order, unless what they lead to was collected."""
+        self.dice.shuffle(self.lost)
+        back, self.lost = self.lost[:2], self.lost[2:]
+        names = {each.annotations.get(REF_NAME) for each in self.world.store.entries()} - {None}
+        fresh = [
+            row
+            for each, row in back
+            if each.annotations.get(REF_NAME) not in names and self._is_whole(each)
+        ]
+        self.world.entries(lambda rows: [*rows, *(row for row in fresh if row not in rows)])
+
+    def _is_whole(self, each: Descriptor) -> bool:
+        store = self.world.store
+        try:
+            return all(store.has(node.descriptor.digest) for node in store.walk(each))
+        except StoreError:
+            return False
+
+    def contradict(self) -> None:
+        """A board says something that only another part of the build shows to be wrong."""
+        made, other = (self.world.made[self.any()] for _ in range(2))
+        model, image = other.variants["pi5"], self.dice.choice((made, other)).image
+
+        def change(found: dict[str, Any]) -> None:
+            found["run"]["model"]["manifest"] = model
+            found["run"]["image"]["index"] = image
+
+        said = ran(made, change=change, subjects=(made.platforms[ARM], model))
+        part = dataclasses.replace(made, variants={"pi5": model})
+        signed_world.attach(self.world.store, part, said, signed(said.payload(), "board"))
 
     def damage(self) -> None:
         """A bundle's file is gone before anybody has read it."""
