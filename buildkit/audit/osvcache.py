@@ -52,7 +52,14 @@ class Database:
         self._connection = connection
 
     @classmethod
-    def open(cls, place: Path, cache: Path, say: Callable[[str], None] = lambda _: None) -> Self:
+    def open(
+        cls,
+        place: Path,
+        cache: Path,
+        say: Callable[[str], None] = lambda _: None,
+        *,
+        state: Callable[[], str] | None = None,
+    ) -> Self:
         """Make the table, if what stands there is not what it was made from.
 
         Args:
@@ -60,30 +67,31 @@ class Database:
             cache: how the table's file begins (`cache_file`); where none can be written, nothing is
                 kept.
             say: told when it takes long.
+            state: gives `osvread.fingerprint` of the place, where somebody has begun it already.
 
         Raises:
             InputError: there are no OSV records.
             StoreError: the disk fails.
         """
-        state = osvread.fingerprint(place)
+        found = state() if state is not None else osvread.fingerprint(place)
         # Never replaced: SQLite knows a file's journal by the file's name.
-        file = cache.with_name(f"{cache.name}-{state[:16]}.sqlite")
+        file = cache.with_name(f"{cache.name}-{found[:16]}.sqlite")
         with _translated(file):
-            if (known := _opened(file, state)) is not None:
+            if (known := _opened(file, found)) is not None:
                 return cls(known)
             say(f"reading the OSV records in {place} …")
             draft = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
             try:
-                osvtable.made(str(draft), place, state).close()
-                _publish(draft, file, state)
-                known = _opened(file, state)
+                osvtable.made(str(draft), place, found).close()
+                _publish(draft, file, found)
+                known = _opened(file, found)
             except (sqlite3.OperationalError, PermissionError):
                 known = None
             finally:
                 _remove(draft)
             if known is not None:
                 _sweep(cache, file)
-            return cls(known or osvtable.made(":memory:", place, state))
+            return cls(known or osvtable.made(":memory:", place, found))
 
     def __enter__(self) -> Self:
         return self

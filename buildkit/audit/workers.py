@@ -6,9 +6,9 @@ that nobody waits until somebody reads it.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import pickle
+import signal
 import sys
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Made = TypeVar("Made")
 
 _MOST = 8
+# A pipe takes so many bytes at once, or none.
+_SHORT = 4096
 _FAILED = -1
 
 
@@ -35,6 +37,56 @@ def possible() -> int:
     if sys.platform != "linux" or sum(1 for _ in Path("/proc/self/task").iterdir()) > 1:
         return 1
     return min(len(os.sched_getaffinity(0)), _MOST)
+
+
+@contextmanager
+def begun(work: Callable[[], str]) -> Iterator[Callable[[], str]]:
+    """Let a copy of this process begin what takes a while; gives what waits for it.
+
+    As `spread`, it is done again here when the copy does not hand it back.
+
+    Args:
+        work: reads what it needs, changes nothing that anybody else sees, and makes a short text.
+    """
+    copy = _forked(work) if possible() > 1 else None
+    if copy is None:
+        yield work
+        return
+    process, ours = copy
+
+    def made() -> str:
+        data = os.read(ours, _SHORT)
+        return data.decode() if data else work()
+
+    try:
+        yield made
+    finally:
+        os.close(ours)
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+
+
+def _forked(work: Callable[[], str]) -> tuple[int, int] | None:
+    """A copy at work, and the end of a pipe that it writes to; nothing where there is no room."""
+    try:
+        ours, theirs = os.pipe()
+    except OSError:
+        return None
+    try:
+        process = os.fork()
+    except OSError:
+        os.close(ours)
+        os.close(theirs)
+        return None
+    if process == 0:
+        try:
+            os.close(ours)
+            os.write(theirs, work().encode())
+        finally:
+            # Whoever waits does it again, and sees why it failed.
+            os._exit(0)
+    os.close(theirs)
+    return process, ours
 
 
 def spread(work: Callable[[int], Made], count: int, processes: int) -> Generator[Made]:
@@ -75,6 +127,8 @@ class _Copy:
     """A copy of this process, and the way back from it."""
 
     def __init__(self, file: IO[bytes]) -> None:
+        import multiprocessing  # noqa: PLC0415 - `begun` does without
+
         self._context = multiprocessing.get_context("fork")
         self._theirs: Connection
         self._ours, self._theirs = self._context.Pipe(duplex=False)

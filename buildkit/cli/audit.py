@@ -16,6 +16,7 @@ from buildkit.errors import BuildkitError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from buildkit.audit import Answer, Index
     from buildkit.audit.sync import Synced
@@ -80,18 +81,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Bring the index up to date, ask, and show the answer."""
-    from buildkit.cli import audit_show, render  # noqa: PLC0415 - `--help` must not wait for it
-    from buildkit.pipeline import audit as pipeline  # noqa: PLC0415 - as above
+    if options.question in OTHERS:
+        other = importlib.import_module(OTHERS[options.question])
+        status: int = other.run(options, lambda: _opened(options))
+        return status
+    from buildkit.cli import audit_show  # noqa: PLC0415 - `--help` must not wait for it
 
-    asked = _asked(options)
-    lines = render.progress(options) if hasattr(options, "json") else None
-    say = lines.note if lines is not None else pipeline.nobody
     if options.question == "index":
-        return _index(options, asked, say)
-    with pipeline.opened(asked, readonly=options.question == "sql", say=say) as index:
-        if options.question in OTHERS:
-            status: int = importlib.import_module(OTHERS[options.question]).run(options, index)
-            return status
+        return _index(options)
+    with _opened(options, readonly=options.question == "sql") as index:
         if options.question == "sql":
             text = sys.stdin.read() if options.statement == "-" else options.statement
             cells = audit.sql(index, text, seconds=options.seconds, limit=options.limit)
@@ -109,6 +107,23 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _opened(
+    options: argparse.Namespace, *, readonly: bool = False
+) -> AbstractContextManager[Index]:
+    from buildkit.pipeline import audit as pipeline  # noqa: PLC0415 - `--help` must not wait for it
+
+    return pipeline.opened(_asked(options), readonly=readonly, say=_say(options))
+
+
+def _say(options: argparse.Namespace) -> Callable[[str], None]:
+    """Where to tell of what takes long."""
+    from buildkit.cli import render  # noqa: PLC0415 - `--help` must not wait for it
+    from buildkit.pipeline.audit import nobody  # noqa: PLC0415 - as above
+
+    lines = render.progress(options) if hasattr(options, "json") else None
+    return lines.note if lines is not None else nobody
+
+
 def _asked(options: argparse.Namespace) -> Asked:
     from buildkit.evidence import keys  # noqa: PLC0415 - `--help` must not wait for it
     from buildkit.pipeline.audit import Asked  # noqa: PLC0415 - as above
@@ -124,10 +139,11 @@ def _asked(options: argparse.Namespace) -> Asked:
     )
 
 
-def _index(options: argparse.Namespace, asked: Asked, say: Callable[[str], None]) -> int:
+def _index(options: argparse.Namespace) -> int:
     from buildkit.cli import audit_show  # noqa: PLC0415 - `--help` must not wait for it
     from buildkit.pipeline import audit as pipeline  # noqa: PLC0415 - as above
 
+    asked, say = _asked(options), _say(options)
     where = pipeline.location(asked)
     index = audit.open(where, readonly=options.what == "status")
     done = None
@@ -333,7 +349,8 @@ QUESTIONS = {
     ),
 }
 
-# Questions with an answer of another form: a module each, with HELP, `arguments` and `run`.
+# Questions with an answer of another form: a module each, with HELP, `arguments` and `run`, which
+# opens the index when it needs it.
 OTHERS = {
     "report": "buildkit.cli.audit_report",
     "vulnerabilities": "buildkit.cli.audit_osv",

@@ -11,6 +11,8 @@ from buildkit.cli import audit_asked, stores
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from buildkit.audit import Index
     from buildkit.audit.osvtypes import Vulnerabilities, Vulnerable
@@ -45,17 +47,32 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: argparse.Namespace, index: Index) -> int:
+def run(options: argparse.Namespace, opened: Callable[[], AbstractContextManager[Index]]) -> int:
     """Ask, and show the answer."""
+    from buildkit.audit import osvread, workers  # noqa: PLC0415 - `--help` must not wait for it
+
+    # To look for changes in 45,000 files takes as long as to import what answers.
+    with workers.begun(lambda: osvread.fingerprint(options.osv)) as state, opened() as index:
+        found = _asked(options, index, state)
+    return _shown(options, found)
+
+
+def _asked(options: argparse.Namespace, index: Index, state: Callable[[], str]) -> Vulnerabilities:
     from buildkit.audit import osv  # noqa: PLC0415 - `--help` must not wait for it
-    from buildkit.cli import audit_show, render  # noqa: PLC0415 - as above
+    from buildkit.cli import render  # noqa: PLC0415 - as above
     from buildkit.pipeline.audit import nobody  # noqa: PLC0415 - as above
 
     lines = render.progress(options)
     say = lines.note if lines is not None else nobody
     cache = osv.cache_file(_folder(options, index), options.osv)
-    with osv.Database.open(options.osv, cache, say) as database:
-        found = osv.vulnerabilities(index, database, options.ref, limit=options.limit)
+    with osv.Database.open(options.osv, cache, say, state=state) as database:
+        return osv.vulnerabilities(index, database, options.ref, limit=options.limit)
+
+
+def _shown(options: argparse.Namespace, found: Vulnerabilities) -> int:
+    from buildkit.audit import osv  # noqa: PLC0415 - `--help` must not wait for it
+    from buildkit.cli import audit_show, render  # noqa: PLC0415 - as above
+
     if options.json:
         rest = {"schema": audit_show.SCHEMA, "question": "vulnerabilities"}
         render.document(dataclasses.asdict(found) | rest)

@@ -12,6 +12,8 @@ from buildkit.cli import audit_asked, stores
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from buildkit.audit import Index
     from buildkit.store import Store
@@ -33,13 +35,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--json", action="store_true", help="print the same as one JSON object")
 
 
-def run(options: argparse.Namespace, index: Index) -> int:
+def run(options: argparse.Namespace, opened: Callable[[], AbstractContextManager[Index]]) -> int:
     """Ask the index, and write the page."""
     from buildkit.audit.report import page  # noqa: PLC0415 - `--help` must not wait for it
     from buildkit.cli import render  # noqa: PLC0415 - as above
     from buildkit.pipeline import audit_report, pages  # noqa: PLC0415 - as above
 
-    found = audit_report.report(index, options.ref, store=_store(options))
+    with opened() as index:
+        found = audit_report.report(index, options.ref, store=_store(options))
     if options.json:
         render.document(dataclasses.asdict(found))
         return 0

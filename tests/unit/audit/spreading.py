@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import resource
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,32 @@ def closed() -> list[int]:
     return [first, len(multiprocessing.active_children())]
 
 
+def sleeps() -> str:
+    time.sleep(600)
+    return "slept"
+
+
+def begun() -> list[Any]:
+    """Where it was done, what becomes of a copy that dies or fails, and how many are left."""
+    with workers.begun(lambda: str(os.getpid() != HERE)) as made:
+        seen: list[Any] = [made()]
+    with workers.begun(lambda: str(dies(4))) as made:
+        seen.append(made())
+    with workers.begun(lambda: str(fails(4))) as made:
+        try:
+            made()
+        except ValueError as error:
+            seen.append(str(error))
+    # Nobody waits for this one.
+    with workers.begun(sleeps):
+        pass
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        seen.append("none left")
+    return seen
+
+
 def synced(root: Path) -> dict[str, Any]:
     """An index by copies beside one without, and what is told when a blob is damaged."""
     world = worlds.history(root / "world")
@@ -109,6 +136,7 @@ def main(root: Path) -> None:
                 "dies": list(workers.spread(dies, 9, 2)),
                 "fails": failing(),
                 "closed": closed(),
+                "begun": begun(),
                 "synced": synced(root),
             }
         )

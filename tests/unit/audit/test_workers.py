@@ -53,6 +53,11 @@ def test_without_room_for_copies_all_is_done_here(tried: Mapping[str, Any]) -> N
     assert tried["crowded"] == [False, False]
 
 
+def test_what_is_begun_ahead_is_there_when_asked_for(tried: Mapping[str, Any]) -> None:
+    is_copied = tried["possible"] > 1
+    assert tried["begun"] == [str(is_copied), "4", "four", "none left"]
+
+
 def test_no_copy_is_left(tried: Mapping[str, Any]) -> None:
     assert tried["closed"] == [0, 0]
 
