@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from conftest import ROOT, Project
+from real_project import ROOT, Project
 
 from buildkit import canonical, digests
 from buildkit.image.pack.debian import archives, merged

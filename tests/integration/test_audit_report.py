@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from browser import Browser, Page
-    from conftest import Project
+    from real_project import Project
 
 WIDE, NARROW, PAPER = 1280, 375, 794
 _UNFOLD = "document.querySelectorAll('details').forEach(each => { each.open = true })"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from conftest import Docker, Project, make_project
+from real_project import Docker, Project, make_project
 
 from buildkit.store import Store, archive, view
 

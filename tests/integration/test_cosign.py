@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import Project
+from real_project import Project
 from registry_parts import serving
 
 from buildkit import media

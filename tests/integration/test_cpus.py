@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import ROOT, Project
 from cpus import Job, Lab, Made
+from real_project import ROOT, Project
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import Project, make_project
+from real_project import Project, make_project
 
 from buildkit import canonical, digests
 from buildkit.lock import codec

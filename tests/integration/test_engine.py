@@ -24,7 +24,7 @@ from buildkit.run import run
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Docker, Project
+    from real_project import Docker, Project
 
 pytestmark = [pytest.mark.nix, pytest.mark.engine]
 

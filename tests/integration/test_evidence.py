@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import Project, make_project
+from real_project import Project, make_project
 from sigstore_parts import ISSUER, WORKFLOW
 from sigstore_standin import Standin
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import ROOT, Project, make_project
+from real_project import ROOT, Project, make_project
 
 from buildkit import canonical
 from buildkit.lock import codec

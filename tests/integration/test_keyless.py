@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from conftest import Project
+    from real_project import Project
 
     from buildkit.evidence.signer import Signer
 

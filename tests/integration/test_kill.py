@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import Project, make_project
 from namespaces import LIBC, check, private_sockets
+from real_project import Project, make_project
 
 from buildkit import digests, disk
 from buildkit.engine import Engine

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import pytest
-from conftest import ROOT
 from docker import errors
 from onnx import TensorProto, helper, numpy_helper
+from real_project import ROOT
 
 from buildkit import digests, media
 from buildkit.engine import local
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from conftest import Docker, Project
     from docker.models.containers import Container
+    from real_project import Docker, Project
 
     from buildkit.engine import Engine
     from buildkit.records import Descriptor

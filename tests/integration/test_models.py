@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import pytest
-from conftest import Project, make_project
 from onnx import TensorProto, helper, numpy_helper
+from real_project import Project, make_project
 
 from buildkit import digests
 

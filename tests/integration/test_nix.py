@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import tiny_project
-from conftest import ROOT
+from real_project import ROOT
 from tiny_project import Answer, Tiny
 
 from buildkit.errors import DigestError, FetchError, InputError

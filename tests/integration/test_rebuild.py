@@ -7,7 +7,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Project
+from real_project import Project
 
 from buildkit.engine import Engine
 from buildkit.run import run

@@ -27,7 +27,7 @@ from buildkit.store import Store
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Project
+    from real_project import Project
 
 pytestmark = pytest.mark.nix
 

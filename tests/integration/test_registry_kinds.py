@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from conftest import Project
+from real_project import Project
 from registry_kinds import PASSWORD as SECRET
 from registry_kinds import USER as NAME
 from registry_kinds import Authority, TokenService, listing, logged_in
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from conftest import Docker
+    from real_project import Docker
     from registry_parts import Tools
 
     from buildkit.registry import Event

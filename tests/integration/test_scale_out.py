@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import ROOT, Project
+from real_project import ROOT, Project
 from registry_parts import held_port
 
 from buildkit import digests

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import ROOT, make_project
+from real_project import ROOT, make_project
 
 from buildkit import canonical, digests, distributions, media
 from buildkit.evidence.sbom import seen

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from conftest import Project
+    from real_project import Project
     from trial_parts import Board
 
 pytestmark = [pytest.mark.nix, pytest.mark.engine]

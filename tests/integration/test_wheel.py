@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from real_project import ROOT
 
 import buildkit
 from buildkit.store import Store

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from conftest import Project, make_project
+from real_project import Project, make_project
 from test_models import write_model, write_recipe
 
 from buildkit import digests

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from conftest import ROOT, Project
+from real_project import ROOT, Project
 from registry_parts import serving
 from sigstore_parts import CI_SECRET, ISSUER, RefusedError, canonical
 from sigstore_standin import Standin

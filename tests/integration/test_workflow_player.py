@@ -6,7 +6,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import Project
+from real_project import Project
 from workflow_player import Player
 from workflow_player_words import Lenient, UnknownError, Words, from_json
 

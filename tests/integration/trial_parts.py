@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from conftest import Project
+    from real_project import Project
 
     from buildkit.evidence.signer import Signer
     from buildkit.store import Store
