@@ -44,7 +44,8 @@ def write_golden(path: Path, *, shift: int = 0, **changes: Array) -> Path:
     """Inputs and right labels; `shift` makes every label wrong."""
     pixels = np.random.default_rng(11).standard_normal((SAMPLES, INPUTS)).astype(np.float32)
     labels = ((pixels @ weights()).argmax(axis=1) + shift) % CLASSES
-    np.savez(path, **{"pixels": pixels, "label": labels.astype(np.int64), **changes})
+    arrays: dict[str, Any] = {"pixels": pixels, "label": labels.astype(np.int64), **changes}
+    np.savez(path, **arrays)
     return path
 
 
