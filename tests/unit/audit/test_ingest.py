@@ -18,6 +18,7 @@ from buildkit.evidence import kinds
 from buildkit.evidence.statement import Statement, Subject
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from buildkit.audit.database import Index
@@ -31,8 +32,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.fixture(scope="module")
-def index(built: World) -> Index:
-    return built.index()
+def index(built: World) -> Iterator[Index]:
+    with built.index() as found:
+        yield found
 
 
 @pytest.fixture

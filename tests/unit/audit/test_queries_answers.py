@@ -278,9 +278,12 @@ def test_a_chain_from_a_report_to_an_input(index: Index) -> None:
         row.digest for row in audit.materials(index, "tiny:1.1.0").rows if row.name == "recipe.lock"
     )
     found = audit.path(index, run, lock)
+    # Two ways are as short: which one is taken, follows from the digests.
+    part = found.rows[1].kind
+    assert part in {"platform", "model"}
     assert [(step.by, step.kind) for step in found.rows] == [
         ("", "test-result"),
-        ("is about", "platform"),
+        ("is about", part),
         ("is described by", "provenance"),
         ("is made from", "material"),
     ]

@@ -192,7 +192,8 @@ def test_index(run: Run, world: World) -> None:
     assert status["sources"] == ["store"]
     assert "the index is up to date" in run("index")[1]
     assert "signer-unknown" in run("index", "status")[1]
-    assert world.index().name
+    with world.index() as found:
+        assert found.name
 
 
 def test_a_question_reads_what_is_new_first(run: Run, world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import getpass
+import io
 import os
 import shutil
 import signal
@@ -256,21 +257,31 @@ def test_a_cut_connection_is_taken_up_again(server: Server) -> None:
         agent = Agent(link=link, packed=fake_packed())
         agent.facts()
         part = server.home / ".local/share/edge-buildkit/partial"
-        # To look for it takes too long once the bytes are on their way.
-        (line,) = server.sessions()
+        is_cut = threading.Event()
 
-        over = threading.Event()
+        class Halting(io.BytesIO):
+            def read(self, size: int | None = -1) -> bytes:
+                assert self.tell() < 10_000_000 or is_cut.wait(60)
+                return super().read(size)
+
+        opened: list[str] = []
+
+        @contextmanager
+        def source(digest: str) -> Iterator[io.BytesIO]:
+            """The first time it is hashed, the second time sent, until the line is cut."""
+            opened.append(digest)
+            yield (Halting if len(opened) == 2 else io.BytesIO)(goods.contents[digest])
 
         def cut() -> None:
-            while not list(part.glob("*")) and not over.is_set():
+            end = time.monotonic() + 60
+            while not list(part.glob("*")) and time.monotonic() < end:
                 time.sleep(0.001)
-            with suppress(ProcessLookupError):
-                os.kill(line, signal.SIGKILL)
+            server.cut()
+            is_cut.set()
 
         thread = threading.Thread(target=cut)
         thread.start()
-        done = delivery.stream(agent, goods.blobs, goods, retries=Retries(first_s=0.1))
-        over.set()
+        done = delivery.stream(agent, goods.blobs, source, retries=Retries(first_s=0.1))
         thread.join()
     assert done.cuts == 1
     blobs = server.home / ".local/share/edge-buildkit/blobs/sha256"
