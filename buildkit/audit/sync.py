@@ -246,15 +246,15 @@ class _Sync:
             return len({number for number, _ in known.presence})
         there = listing.of(self._judging.documents, known)
         first = self._judging.first(there)
-        wanted = Gone(carried=_carried(first))
+        carried, sought = _carried(first), set(first.sought)
         if _differs(first, known):
             self._write(first)
         with closing(self._judging.statements(there, self.batch)) as judged:
             for made in judged:
-                wanted.carried |= _carried(made)
-                wanted.sought |= made.sought
+                carried |= _carried(made)
+                sought |= made.sought
                 self._write(made)
-        again = self._remove(there, known, wanted)
+        again = self._remove(_gone(there, known, carried, sought))
         if again:
             return None
         settled = state if not self._has_faults() else ""
@@ -271,29 +271,16 @@ class _Sync:
         self.total.added += added
         self.total.refused += refused
 
-    def _remove(self, there: Listing, known: Known, wanted: Gone) -> bool:
+    def _remove(self, gone: Gone) -> bool:
         """Take out what is gone, in batches; whether all must be looked at again."""
-        old = {
-            (number, manifest)
-            for manifest, rows in known.carried.items()
-            if manifest not in there.known
-            for number, _ in rows
-        }
-        carried = sorted(old - wanted.carried)
-        presence = known.presence - there.presence
-        sought = {
-            (manifest, *row)
-            for manifest, rows in known.sought.items()
-            if manifest not in there.known
-            for row in rows
-        } - wanted.sought
+        carried = sorted(gone.carried)
         again = False
-        for start in range(0, max(len(carried), bool(presence or sought)), self.batch):
-            gone = Gone(carried=set(carried[start : start + self.batch]))
+        for start in range(0, max(len(carried), bool(gone.presence or gone.sought)), self.batch):
+            piece = Gone(carried=set(carried[start : start + self.batch]))
             if start == 0:
-                gone.presence, gone.sought = presence, sought
+                piece.presence, piece.sought = gone.presence, gone.sought
             with self._writing() as connection:
-                removed, more = Remover(connection, self._number).remove(gone)
+                removed, more = Remover(connection, self._number).remove(piece)
             self.total.removed += removed
             again |= more
         return again
@@ -326,6 +313,22 @@ class _Sync:
     def _has_faults(self) -> bool:
         with self.index.connect() as connection:
             return connection.execute(listing.faults(self._number)).first() is not None
+
+
+def _gone(
+    there: Listing,
+    known: Known,
+    carried: set[tuple[int, str]],
+    sought: set[tuple[str, str, str, bool]],
+) -> Gone:
+    """What is known, and neither there as it was nor what was just written."""
+    old = (known.carried.keys() | known.sought.keys()) - there.known
+    return Gone(
+        presence=known.presence - there.presence,
+        carried={(number, each) for each in old for number, _ in known.carried.get(each, ())}
+        - carried,
+        sought={(each, *row) for each in old for row in known.sought.get(each, ())} - sought,
+    )
 
 
 def _carried(made: Batch) -> set[tuple[int, str]]:
