@@ -112,6 +112,19 @@ def _compiled(folder: Path) -> Path:
     return made
 
 
+_SIGNS_CERTIFICATES = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
 @dataclass(frozen=True)
 class Authority:
     """A private authority, and the certificate of a server on the loopback that it signed."""
@@ -144,7 +157,18 @@ class Authority:
                 .not_valid_before(now - timedelta(hours=1))
                 .not_valid_after(now + timedelta(days=1))
                 .add_extension(more, critical=at == 0)
+                # Python 3.13 asks for both, and for what a key of an authority may be used for.
+                .add_extension(
+                    x509.SubjectKeyIdentifier.from_public_key(keys[at].public_key()),
+                    critical=False,
+                )
+                .add_extension(
+                    x509.AuthorityKeyIdentifier.from_issuer_public_key(keys[0].public_key()),
+                    critical=False,
+                )
             )
+            if at == 0:
+                builder = builder.add_extension(_SIGNS_CERTIFICATES, critical=True)
             certificates.append(builder.sign(keys[0], hashes.SHA256()))
         found = cls(folder / "ca.pem", folder / "server.pem", folder / "server.key")
         for file, certificate in zip((found.ca, found.chain), certificates, strict=True):

@@ -23,7 +23,9 @@ import pytest
 from real_project import Project, make_project
 
 from buildkit import canonical, digests
-from buildkit.lock import codec
+from buildkit.image.pack.debian import archives
+from buildkit.lock import cache, codec, fetch
+from buildkit.lock.types import DebianPin
 from buildkit.nix import nar
 from buildkit.nix.adapter import Nix
 from buildkit.pipeline.nixstage import NixStage
@@ -38,9 +40,29 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.nix, pytest.mark.engine]
 
-FAKETIME = Path("/usr/lib", os.uname().machine + "-linux-gnu", "faketime/libfaketime.so.1")
-LATE = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": "@2041-07-03 04:05:06"}
-EARLY = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": "@1994-02-28 23:59:58"}
+# Of the builder's Debian: that of a newer one asks for a newer libc than the builder has.
+FAKETIME = {
+    "x86_64": DebianPin(
+        name="libfaketime",
+        version="0.9.10-2.1",
+        architecture="amd64",
+        suite="bookworm",
+        file="libfaketime_0.9.10-2.1_amd64.deb",
+        sha256="b09481e7690680966005330c3f907bba4b5eefc35e1faaea4783cc55655d1150",
+        size=47288,
+    ),
+    "aarch64": DebianPin(
+        name="libfaketime",
+        version="0.9.10-2.1",
+        architecture="arm64",
+        suite="bookworm",
+        file="libfaketime_0.9.10-2.1_arm64.deb",
+        sha256="2e09e24e85c77bdc555a04b4a6dd4523092066135d08ef233396e8f984a3daf2",
+        size=44952,
+    ),
+}
+LATE = {"FAKETIME": "@2041-07-03 04:05:06"}
+EARLY = {"FAKETIME": "@1994-02-28 23:59:58"}
 # New Zealand's Chatham Islands: an offset that is no whole hour.
 CHATHAM = {"TZ": "CHAST-12:45CHADT"}
 NOBODY = 65534
@@ -217,11 +239,18 @@ class Places:
         disk: on the file system of temporary files.
         memory: on a tmpfs, whose entries come in another order.
         locales: for LOCPATH; has the Turkish locale.
+        clock: the library that obeys ``FAKETIME``.
     """
 
     disk: Path
     memory: Path
     locales: Path
+    clock: Path
+
+    def variables(self, env: Mapping[str, str]) -> dict[str, str]:
+        """What these variables need beside them."""
+        preload = {"LD_PRELOAD": str(self.clock)} if "FAKETIME" in env else {}
+        return {"LOCPATH": str(self.locales), **preload, **env}
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +258,13 @@ def places() -> Iterator[Places]:
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         home.chmod(0o755)
-        found = Places(disk=home / "disk", memory=home / "memory", locales=home / "locales")
+        found = Places(
+            disk=home / "disk",
+            memory=home / "memory",
+            locales=home / "locales",
+            clock=home / "libfaketime.so.1",
+        )
+        found.clock.write_bytes(_libfaketime())
         for folder in (found.disk, found.memory, found.locales):
             folder.mkdir(mode=0o755)
         run(["localedef", "-i", "tr_TR", "-f", "UTF-8", found.locales / "tr_TR.UTF-8"])
@@ -240,8 +275,20 @@ def places() -> Iterator[Places]:
             run(["umount", "--lazy", found.memory])
 
 
+def _libfaketime() -> bytes:
+    pin = FAKETIME[os.uname().machine]
+    file = fetch.bring([pin], run, cache.home()).files[pin.sha256]
+    _, data = archives(file)
+    for member in data:
+        if Path(member.name).name == "libfaketime.so.1" and member.isreg():
+            stream = data.extractfile(member)
+            assert stream is not None
+            return stream.read()
+    raise AssertionError(pin.file)
+
+
 def start(
-    what: Derivation, around: Around, out: Path, locales: Path
+    what: Derivation, around: Around, out: Path, places: Places
 ) -> subprocess.CompletedProcess[str]:
     """Run a builder with the variables of its derivation and nothing else."""
     temporary = out.with_name(out.name + ".tmp")
@@ -257,9 +304,8 @@ def start(
         "PATH": "/path-not-set",
         "NIX_BUILD_TOP": str(temporary),
         "TMPDIR": str(temporary),
-        "LOCPATH": str(locales),
         **what.env,
-        **around.env,
+        **places.variables(around.env),
     }
     # The tools of the prefix are the machine's own, and must not get what is preloaded.
     words = [*around.prefix, *user, "/usr/bin/env", "-i",
@@ -291,13 +337,13 @@ def test_a_builder_gives_the_same_bytes(
             around |= each
     home = (places.memory if around.memory else places.disk) / f"another place {row}"
     home.mkdir(mode=0o755)
-    _prove(derivations[SHORT[0]], around, home, places.locales)
+    _prove(derivations[SHORT[0]], around, home, places)
 
     def same(name: str) -> str:
         what = derivations[name].at(str(home / name / "out"))
         (home / name).mkdir()
         what = what.reversed() if around.reverse else what
-        done = start(what, around, home / name / "out", places.locales)
+        done = start(what, around, home / name / "out", places)
         assert done.returncode == 0, f"{name}: {done.stderr}"
         got = nar.nar_sha256(home / name / "out")
         shutil.rmtree(home / name)
@@ -307,12 +353,12 @@ def test_a_builder_gives_the_same_bytes(
         assert [name for name in pool.map(same, names) if name] == []
 
 
-def _prove(what: Derivation, around: Around, home: Path, locales: Path) -> None:
+def _prove(what: Derivation, around: Around, home: Path, places: Places) -> None:
     """A variation that does not reach the builder proves nothing."""
     (home / "proof").mkdir()
     python = next(number for number, word in enumerate(what.args) if word == "-B")
     probe = replace(what, args=(*what.args[: python + 1], "-c", around.proof))
-    done = start(probe, around, home / "proof/out", locales)
+    done = start(probe, around, home / "proof/out", places)
     assert done.stdout == "True\n", done.stderr
 
 
@@ -412,7 +458,7 @@ def test_a_build_gives_the_same_digests(
         (home / "home").mkdir()
         project = make_project(home / machine.folder, "digits")
         machine.change(project)
-        env = {"LOCPATH": str(places.locales), "TMPDIR": str(home / "tmp"), **machine.env}
+        env = {"TMPDIR": str(home / "tmp"), **places.variables(machine.env)}
         if "HOME" in env:
             # The engine's folder is named after the home of whoever started it.
             state = os.environ.get("XDG_STATE_HOME", str(Path.home() / ".local/state"))
