@@ -6,9 +6,9 @@ that nobody waits until somebody reads it.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
-import signal
 import sys
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 Made = TypeVar("Made")
 
 _MOST = 8
-# A pipe takes so many bytes at once, or none.
-_SHORT = 4096
 _FAILED = -1
 
 
@@ -40,53 +38,22 @@ def possible() -> int:
 
 
 @contextmanager
-def begun(work: Callable[[], str]) -> Iterator[Callable[[], str]]:
-    """Let a copy of this process begin what takes a while; gives what waits for it.
+def begun(work: Callable[[], Made]) -> Iterator[Callable[[], Made]]:
+    """Let a copy of this process begin what takes a while; gives what waits for it, once.
 
     As `spread`, it is done again here when the copy does not hand it back.
 
     Args:
-        work: reads what it needs, changes nothing that anybody else sees, and makes a short text.
+        work: reads what it needs, and changes nothing that anybody else sees.
     """
-    copy = _forked(work) if possible() > 1 else None
-    if copy is None:
-        yield work
-        return
-    process, ours = copy
+    with ExitStack() as stack:
+        copies = _copies(stack, lambda _: work(), 1, 1) if possible() > 1 else []
 
-    def made() -> str:
-        data = os.read(ours, _SHORT)
-        return data.decode() if data else work()
+        def made() -> Made:
+            found: Made | None = copies[0].take() if copies else None
+            return work() if found is None else found
 
-    try:
         yield made
-    finally:
-        os.close(ours)
-        os.kill(process, signal.SIGKILL)
-        os.waitpid(process, 0)
-
-
-def _forked(work: Callable[[], str]) -> tuple[int, int] | None:
-    """A copy at work, and the end of a pipe that it writes to; nothing where there is no room."""
-    try:
-        ours, theirs = os.pipe()
-    except OSError:
-        return None
-    try:
-        process = os.fork()
-    except OSError:
-        os.close(ours)
-        os.close(theirs)
-        return None
-    if process == 0:
-        try:
-            os.close(ours)
-            os.write(theirs, work().encode())
-        finally:
-            # Whoever waits does it again, and sees why it failed.
-            os._exit(0)
-    os.close(theirs)
-    return process, ours
 
 
 def spread(work: Callable[[int], Made], count: int, processes: int) -> Generator[Made]:
@@ -127,8 +94,6 @@ class _Copy:
     """A copy of this process, and the way back from it."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        import multiprocessing  # noqa: PLC0415 - `begun` does without
-
         self._context = multiprocessing.get_context("fork")
         self._theirs: Connection
         self._ours, self._theirs = self._context.Pipe(duplex=False)
