@@ -112,16 +112,7 @@ def _opened(
 ) -> AbstractContextManager[Index]:
     from buildkit.pipeline import audit as pipeline  # noqa: PLC0415 - `--help` must not wait for it
 
-    return pipeline.opened(_asked(options), readonly=readonly, say=_say(options))
-
-
-def _say(options: argparse.Namespace) -> Callable[[str], None]:
-    """Where to tell of what takes long."""
-    from buildkit.cli import render  # noqa: PLC0415 - `--help` must not wait for it
-    from buildkit.pipeline.audit import nobody  # noqa: PLC0415 - as above
-
-    lines = render.progress(options) if hasattr(options, "json") else None
-    return lines.note if lines is not None else nobody
+    return pipeline.opened(_asked(options), readonly=readonly, say=audit_asked.say(options))
 
 
 def _asked(options: argparse.Namespace) -> Asked:
@@ -143,7 +134,7 @@ def _index(options: argparse.Namespace) -> int:
     from buildkit.cli import audit_show  # noqa: PLC0415 - `--help` must not wait for it
     from buildkit.pipeline import audit as pipeline  # noqa: PLC0415 - as above
 
-    asked, say = _asked(options), _say(options)
+    asked, say = _asked(options), audit_asked.say(options)
     where = pipeline.location(asked)
     index = audit.open(where, readonly=options.what == "status")
     done = None

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 REF = "a name in the store, a digest, or its first 7 hex digits"
 _MOST = 1_000_000
@@ -29,6 +33,15 @@ def form(parser: argparse.ArgumentParser) -> None:
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--json", action="store_true", help="print one JSON object, nothing else")
     group.add_argument("--csv", action="store_true", help="print comma-separated values")
+
+
+def say(options: argparse.Namespace) -> Callable[[str], None]:
+    """Where to tell of what takes long."""
+    from buildkit.cli import render  # noqa: PLC0415 - `--help` must not wait for it
+    from buildkit.pipeline.audit import nobody  # noqa: PLC0415 - as above
+
+    lines = render.progress(options) if hasattr(options, "json") else None
+    return lines.note if lines is not None else nobody
 
 
 def _rows(text: str) -> int:

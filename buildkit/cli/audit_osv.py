@@ -59,12 +59,9 @@ def run(options: argparse.Namespace, opened: Callable[[], AbstractContextManager
 
 def _asked(options: argparse.Namespace, index: Index, state: Callable[[], str]) -> Vulnerabilities:
     from buildkit.audit import osv  # noqa: PLC0415 - `--help` must not wait for it
-    from buildkit.cli import render  # noqa: PLC0415 - as above
-    from buildkit.pipeline.audit import nobody  # noqa: PLC0415 - as above
 
-    lines = render.progress(options)
-    say = lines.note if lines is not None else nobody
     cache = osv.cache_file(_folder(options, index), options.osv)
+    say = audit_asked.say(options)
     with osv.Database.open(options.osv, cache, say, state=state) as database:
         return osv.vulnerabilities(index, database, options.ref, limit=options.limit)
 
