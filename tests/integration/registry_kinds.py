@@ -28,6 +28,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from registry_parts import awaited, held_port
+from sigstore_parts import key_usage
 
 from buildkit import digests
 from buildkit.image.pack.debian import archives, merged
@@ -112,19 +113,6 @@ def _compiled(folder: Path) -> Path:
     return made
 
 
-_SIGNS_CERTIFICATES = x509.KeyUsage(
-    digital_signature=False,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=True,
-    crl_sign=True,
-    encipher_only=False,
-    decipher_only=False,
-)
-
-
 @dataclass(frozen=True)
 class Authority:
     """A private authority, and the certificate of a server on the loopback that it signed."""
@@ -168,7 +156,9 @@ class Authority:
                 )
             )
             if at == 0:
-                builder = builder.add_extension(_SIGNS_CERTIFICATES, critical=True)
+                builder = builder.add_extension(
+                    key_usage(key_cert_sign=True, crl_sign=True), critical=True
+                )
             certificates.append(builder.sign(keys[0], hashes.SHA256()))
         found = cls(folder / "ca.pem", folder / "server.pem", folder / "server.key")
         for file, certificate in zip((found.ca, found.chain), certificates, strict=True):

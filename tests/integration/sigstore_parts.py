@@ -231,7 +231,7 @@ class Authority:
         start: datetime,
     ) -> x509.Certificate:
         """A certificate of an authority."""
-        usage = _usage(key_cert_sign=True, crl_sign=True)
+        usage = key_usage(key_cert_sign=True, crl_sign=True)
         return (
             x509.CertificateBuilder()
             .subject_name(_name(name))
@@ -278,7 +278,7 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(at)
             .not_valid_after(at + _LIFE)
-            .add_extension(_usage(digital_signature=True), critical=True)
+            .add_extension(key_usage(digital_signature=True), critical=True)
             .add_extension(
                 x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False
             )
@@ -329,7 +329,7 @@ class Clock:
             .serial_number(x509.random_serial_number())
             .not_valid_before(start)
             .not_valid_after(start + timedelta(days=3650))
-            .add_extension(_usage(digital_signature=True), critical=True)
+            .add_extension(key_usage(digital_signature=True), critical=True)
             .add_extension(
                 x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), critical=True
             )
@@ -423,7 +423,8 @@ def _name(name: str) -> x509.Name:
     )
 
 
-def _usage(**used: bool) -> x509.KeyUsage:
+def key_usage(**used: bool) -> x509.KeyUsage:
+    """What a key may be used for, and nothing else."""
     every = dict.fromkeys(
         (
             "digital_signature",

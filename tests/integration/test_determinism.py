@@ -40,26 +40,11 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.nix, pytest.mark.engine]
 
-# Of the builder's Debian: that of a newer one asks for a newer libc than the builder has.
+# By machine, libfaketime of the builder's Debian (that of a newer one asks for a newer libc than
+# the builder has): architecture, bytes, hash.
 FAKETIME = {
-    "x86_64": DebianPin(
-        name="libfaketime",
-        version="0.9.10-2.1",
-        architecture="amd64",
-        suite="bookworm",
-        file="libfaketime_0.9.10-2.1_amd64.deb",
-        sha256="b09481e7690680966005330c3f907bba4b5eefc35e1faaea4783cc55655d1150",
-        size=47288,
-    ),
-    "aarch64": DebianPin(
-        name="libfaketime",
-        version="0.9.10-2.1",
-        architecture="arm64",
-        suite="bookworm",
-        file="libfaketime_0.9.10-2.1_arm64.deb",
-        sha256="2e09e24e85c77bdc555a04b4a6dd4523092066135d08ef233396e8f984a3daf2",
-        size=44952,
-    ),
+    "x86_64": ("amd64", 47288, "b09481e7690680966005330c3f907bba4b5eefc35e1faaea4783cc55655d1150"),
+    "aarch64": ("arm64", 44952, "2e09e24e85c77bdc555a04b4a6dd4523092066135d08ef233396e8f984a3daf2"),
 }
 LATE = {"FAKETIME": "@2041-07-03 04:05:06"}
 EARLY = {"FAKETIME": "@1994-02-28 23:59:58"}
@@ -276,8 +261,18 @@ def places() -> Iterator[Places]:
 
 
 def _libfaketime() -> bytes:
-    pin = FAKETIME[os.uname().machine]
-    file = fetch.bring([pin], run, cache.home()).files[pin.sha256]
+    architecture, size, sha256 = FAKETIME[os.uname().machine]
+    version = "0.9.10-2.1"
+    pin = DebianPin(
+        name="libfaketime",
+        version=version,
+        architecture=architecture,
+        suite="bookworm",
+        file=f"libfaketime_{version}_{architecture}.deb",
+        sha256=sha256,
+        size=size,
+    )
+    file = fetch.bring([pin], run, cache.home()).files[sha256]
     _, data = archives(file)
     for member in data:
         if Path(member.name).name == "libfaketime.so.1" and member.isreg():

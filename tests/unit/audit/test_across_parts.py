@@ -67,6 +67,16 @@ def wrapper(world: World, made: Made, **notes: str) -> Descriptor:
     return world.store.put_bytes(canonical.dump(document), media.INDEX)
 
 
+def built_otherwise(world: World) -> Made:
+    """``tiny:1.0.0`` by a lock that was made with another model file."""
+    lock = world.made["tiny:1.0.0"].lock
+    forged = dataclasses.replace(lock.model, quantized_sha256="0" * 64)
+    lock = dataclasses.replace(lock, model=forged)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signed_world, "make_lock", lambda *_: lock)
+        return world.build("tiny", "1.0.0")
+
+
 # Names ------------------------------------------------------------------------------------------
 
 
@@ -312,12 +322,7 @@ def test_an_index_that_comes_later_is_held_against_what_was_there(world: World) 
 
 def test_a_lock_that_comes_later_is_held_against_what_was_there(world: World) -> None:
     """With the entry that leads to it, as a pull brings it."""
-    made = world.made["tiny:1.0.0"]
-    forged = dataclasses.replace(made.lock.model, quantized_sha256="0" * 64)
-    lock = dataclasses.replace(made.lock, model=forged)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(signed_world, "make_lock", lambda *_: lock)
-        false = world.build("tiny", "1.0.0")
+    false = built_otherwise(world)
     path = world.store.path(false.lock_digest)
     data = path.read_bytes()
     path.unlink()
@@ -473,12 +478,7 @@ def test_a_statement_about_more_or_less_than_one_build(world: World, kind: str, 
 
 
 def test_another_model_file_than_the_lock_was_made_with(world: World) -> None:
-    made = world.made["tiny:1.0.0"]
-    forged = dataclasses.replace(made.lock.model, quantized_sha256="0" * 64)
-    lock = dataclasses.replace(made.lock, model=forged)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(signed_world, "make_lock", lambda *_: lock)
-        world.build("tiny", "1.0.0")
+    built_otherwise(world)
     with world.indexed() as index:
         assert "model" in reasons(index, "provenance")
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -196,7 +195,7 @@ class Life:
             found["run"]["image"]["index"] = image
 
         said = ran(made, change=change, subjects=(made.platforms[ARM], model))
-        part = dataclasses.replace(made, variants={"pi5": model})
+        part = replace(made, variants={"pi5": model})
         signed_world.attach(self.world.store, part, said, signed(said.payload(), "board"))
 
     def damage(self) -> None:

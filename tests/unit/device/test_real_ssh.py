@@ -29,7 +29,7 @@ from buildkit.evidence.keys import private
 from buildkit.run import run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from buildkit.device.hostkeys import HostKey
     from buildkit.device.types import Device
@@ -87,6 +87,13 @@ class Server:
         for number in (*sessions, *held):
             with suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
+
+
+def wait(until: Callable[[], bool]) -> None:
+    """A minute at most; whoever calls looks what came of it."""
+    end = time.monotonic() + 60
+    while not until() and time.monotonic() < end:
+        time.sleep(0.002)
 
 
 @contextmanager
@@ -179,9 +186,7 @@ def test_from_first_contact_to_a_signed_run(server: Server) -> None:
         # All calls of a block share one connection.
         assert len(server.sessions()) == 1
     assert got.predicate["result"] == "PASSED"
-    end = time.monotonic() + 60
-    while server.sessions() and time.monotonic() < end:
-        time.sleep(0.02)
+    wait(lambda: not server.sessions())
     assert server.sessions() == []
 
 
@@ -273,9 +278,7 @@ def test_a_cut_connection_is_taken_up_again(server: Server) -> None:
             yield (Halting if len(opened) == 2 else io.BytesIO)(goods.contents[digest])
 
         def cut() -> None:
-            end = time.monotonic() + 60
-            while not list(part.glob("*")) and time.monotonic() < end:
-                time.sleep(0.001)
+            wait(lambda: any(part.glob("*")))
             server.cut()
             is_cut.set()
 
